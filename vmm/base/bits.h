@@ -5,18 +5,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define BIT32(n)	  (UINT32_C(1) << (n))
-#define BIT64(n)	  (UINT64_C(1) << (n))
+#define BIT32(n)          (UINT32_C(1) << (n))
+#define BIT64(n)          (UINT64_C(1) << (n))
 #define GENMASK32(hi, lo) ((UINT32_MAX >> (31 - (hi))) & (UINT32_MAX << (lo)))
 #define GENMASK64(hi, lo) ((UINT64_MAX >> (63 - (hi))) & (UINT64_MAX << (lo)))
 
 /* The field that `mask` selects, shifted down; and a value shifted up into it. */
-#define FIELD_GET(mask, value)	(((value) & (mask)) / ((mask) & -(mask)))
+#define FIELD_GET(mask, value)  (((value) & (mask)) / ((mask) & -(mask)))
 #define FIELD_PREP(mask, value) (((value) * ((mask) & -(mask))) & (mask))
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
-#define container_of(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
+#define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
 #define KIB UINT64_C(1024)
 #define MIB (1024 * KIB)

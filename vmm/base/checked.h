@@ -1,4 +1,5 @@
-/* Arithmetic on untrusted numbers: each helper says true on overflow and then writes nothing useful. */
+/* Arithmetic on untrusted numbers: each helper says true on overflow and then writes nothing
+ * useful. */
 #ifndef WICK_BASE_CHECKED_H
 #define WICK_BASE_CHECKED_H
 

@@ -1,4 +1,5 @@
-/* Little-endian loads and stores at any alignment: guest structures, device registers, file headers. */
+/* Little-endian loads and stores at any alignment: guest structures, device registers, file
+ * headers. */
 #ifndef WICK_BASE_ENDIAN_H
 #define WICK_BASE_ENDIAN_H
 

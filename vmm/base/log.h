@@ -1,6 +1,7 @@
 /*
- * The log: one process-wide sink, written by every thread, that never blocks a thread for its reader.
- * Line: "YYYY-MM-DDTHH:MM:SS.nnnnnnnnn [id:thread[:LEVEL][:file:line]] message" (Firecracker's, UTC).
+ * The log: one process-wide sink, written by every thread, that never blocks a thread for its
+ * reader. Line: "YYYY-MM-DDTHH:MM:SS.nnnnnnnnn [id:thread[:LEVEL][:file:line]] message"
+ * (Firecracker's, UTC).
  */
 #ifndef WICK_BASE_LOG_H
 #define WICK_BASE_LOG_H
@@ -54,14 +55,13 @@ uint64_t log_limited_count(void);
 struct log_limit {
 	uint64_t window_ns; /* start of the window; guarded by the log's lock */
 	uint32_t lines;
-	uint64_t swallowed;
 };
 bool log_limit_pass(struct log_limit *limit);
 
-#define log_at(lvl, ...)                                                                           \
-	do {                                                                                       \
-		if (log_is_enabled(lvl))                                                           \
-			log_write((lvl), __FILE__, __LINE__, __VA_ARGS__);                         \
+#define log_at(lvl, ...)                                                   \
+	do {                                                               \
+		if (log_is_enabled(lvl))                                   \
+			log_write((lvl), __FILE__, __LINE__, __VA_ARGS__); \
 	} while (0)
 #define log_error(...) log_at(LOG_ERROR, __VA_ARGS__)
 #define log_warn(...)  log_at(LOG_WARN, __VA_ARGS__)
@@ -69,11 +69,11 @@ bool log_limit_pass(struct log_limit *limit);
 #define log_debug(...) log_at(LOG_DEBUG, __VA_ARGS__)
 
 /* For whatever a guest can cause: never more than the call site's budget. */
-#define log_guest(lvl, ...)                                                                        \
-	do {                                                                                       \
-		static struct log_limit log_limit_here;                                            \
-		if (log_is_enabled(lvl) && log_limit_pass(&log_limit_here))                        \
-			log_write((lvl), __FILE__, __LINE__, __VA_ARGS__);                         \
+#define log_guest(lvl, ...)                                                 \
+	do {                                                                \
+		static struct log_limit log_limit_here;                     \
+		if (log_is_enabled(lvl) && log_limit_pass(&log_limit_here)) \
+			log_write((lvl), __FILE__, __LINE__, __VA_ARGS__);  \
 	} while (0)
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * Counters that any thread bumps and that the metrics writer reads. Relaxed: a counter orders nothing,
- * and a reader wants a recent value, not a consistent set.
+ * Counters that any thread bumps and that the metrics writer reads. Relaxed: a counter orders
+ * nothing, and a reader wants a recent value, not a consistent set.
  */
 #ifndef WICK_BASE_METRIC_H
 #define WICK_BASE_METRIC_H

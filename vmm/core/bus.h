@@ -30,8 +30,8 @@ int bus_add(struct bus *b, gpa_t base, uint64_t size, const struct bus_ops *ops,
 void bus_remove(struct bus *b, gpa_t base);
 
 /*
- * Gives out `size`-byte windows, aligned to their size, from the range that bus_set_pool named, lowest
- * first. -ENOSPC when it is used up. (Placed devices use bus_add alone.)
+ * Gives out `size`-byte windows, aligned to their size, from the range that bus_set_pool named,
+ * lowest first. -ENOSPC when it is used up. (Placed devices use bus_add alone.)
  */
 void bus_set_pool(struct bus *b, gpa_t base, uint64_t size);
 int bus_alloc(struct bus *b, uint64_t size, gpa_t *ret_base);

@@ -1,6 +1,6 @@
 /*
- * What a device or an interrupt controller wants said of it in the device tree, as plain data. Devices fill
- * these in, arch/arm64/fdt.c writes them; neither knows the other.
+ * What a device or an interrupt controller wants said of it in the device tree, as plain data.
+ * Devices fill these in, arch/arm64/fdt.c writes them; neither knows the other.
  */
 #ifndef WICK_CORE_FDT_DESC_H
 #define WICK_CORE_FDT_DESC_H
@@ -12,9 +12,9 @@
 #include "vmm/core/irq.h"
 #include "vmm/core/types.h"
 
-#define FDT_PHANDLE_GIC	  1 /* interrupt-parent of the root node */
+#define FDT_PHANDLE_GIC   1 /* interrupt-parent of the root node */
 #define FDT_PHANDLE_CLOCK 2 /* apb-pclk, 24 MHz */
-#define FDT_PHANDLE_MSI	  3
+#define FDT_PHANDLE_MSI   3
 
 enum fdt_prop_kind { FDT_PROP_EMPTY, FDT_PROP_CELLS, FDT_PROP_STRINGS };
 
@@ -39,7 +39,8 @@ void fdt_desc_empty(struct fdt_desc *d, const char *prop);
 void fdt_desc_cells(struct fdt_desc *d, const char *prop, const uint32_t *cells, unsigned int n);
 void fdt_desc_u32(struct fdt_desc *d, const char *prop, uint32_t value);
 /* A literal list: fdt_desc_strings(d, "compatible", "arm,pl031\0arm,primecell"). */
-#define fdt_desc_strings(d, prop, literal) fdt_desc_strings_len((d), (prop), (literal), sizeof(literal))
+#define fdt_desc_strings(d, prop, literal) \
+	fdt_desc_strings_len((d), (prop), (literal), sizeof(literal))
 void fdt_desc_strings_len(struct fdt_desc *d, const char *prop, const char *strings, size_t len);
 /* Appends one (address, size) pair of two cells each to "reg". */
 void fdt_desc_reg(struct fdt_desc *d, gpa_t base, uint64_t size);

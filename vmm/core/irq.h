@@ -1,6 +1,7 @@
 /*
- * Interrupt lines for devices. A device owns an irq_line and pulses or sets it; whether the kernel's GIC
- * takes it through an irqfd or a userspace GIC through a call is settled here. No device asks which.
+ * Interrupt lines for devices. A device owns an irq_line and pulses or sets it; whether the
+ * kernel's GIC takes it through an irqfd or a userspace GIC through a call is settled here. No
+ * device asks which.
  */
 #ifndef WICK_CORE_IRQ_H
 #define WICK_CORE_IRQ_H
@@ -42,8 +43,8 @@ struct irq_line {
 };
 
 /*
- * Takes the next GSI and connects the line. -ENOSPC ("Could not allocate GSI: …") when all are taken;
- * on failure nothing is left connected.
+ * Takes the next GSI and connects the line. -ENOSPC ("Could not allocate GSI: …") when all are
+ * taken; on failure nothing is left connected.
  */
 int irq_line_init(struct irq_line *line, struct irq_chip *c, enum irq_trigger trigger,
 		  struct err *e);

@@ -15,8 +15,8 @@
 #include "vmm/core/types.h"
 
 struct kvm {
-	int sys_fd;	 /* /dev/kvm, -1 when closed */
-	int vm_fd;	 /* -1 until kvm_create_vm */
+	int sys_fd;      /* /dev/kvm, -1 when closed */
+	int vm_fd;       /* -1 until kvm_create_vm */
 	size_t run_size; /* bytes of a vCPU's kvm_run mapping */
 };
 
@@ -54,7 +54,8 @@ int kvm_vcpu_run(const struct kvm_vcpu *v);
 /* KVM_GET/SET_ONE_REG; `value` has as many bytes as the id's size field says (at most 256). */
 int kvm_vcpu_get_reg(const struct kvm_vcpu *v, uint64_t id, void *value);
 int kvm_vcpu_set_reg(const struct kvm_vcpu *v, uint64_t id, const void *value);
-/* Makes the guest take a synchronous external abort for the access that exited (gic.md ). */
+/* Makes the guest take a synchronous external abort for the access that exited (gic.md A-14, A-15).
+ */
 int kvm_vcpu_inject_abort(const struct kvm_vcpu *v);
 
 /* KVM_CREATE_DEVICE_TEST: can this type (KVM_DEV_TYPE_*) be made? 0 or -ENODEV. */

@@ -1,6 +1,7 @@
 /*
- * The event loop of the VMM thread: level-triggered epoll, callbacks run one at a time on the thread that
- * called loop_run. All functions are for that thread only (or before it runs), except loop_stop.
+ * The event loop of the VMM thread: level-triggered epoll, callbacks run one at a time on the
+ * thread that called loop_run. All functions are for that thread only (or before it runs), except
+ * loop_stop.
  */
 #ifndef WICK_CORE_LOOP_H
 #define WICK_CORE_LOOP_H

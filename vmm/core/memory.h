@@ -1,8 +1,8 @@
 /*
  * Guest memory: the only way from a guest physical address to host memory, bounds checked. Every
  * device, loader and walker of guest structures goes through mem_slice() or the copies below.
- * The regions never change between mem_create and mem_destroy, so no lock is needed. What the slices
- * point to is shared with running vCPUs: read a field once, into your own variable.
+ * The regions never change between mem_create and mem_destroy, so no lock is needed. What the
+ * slices point to is shared with running vCPUs: read a field once, into your own variable.
  */
 #ifndef WICK_CORE_MEMORY_H
 #define WICK_CORE_MEMORY_H
@@ -48,8 +48,9 @@ void mem_destroy(struct guest_mem *m);
 uint64_t mem_size(const struct guest_mem *m);
 
 /*
- * Host address of [gpa, gpa + len), valid as long as `m`, inside one region. -EFAULT if any byte of it
- * is not guest RAM (also for a length that wraps). A zero length needs an address inside RAM as well.
+ * Host address of [gpa, gpa + len), valid as long as `m`, inside one region. -EFAULT if any byte of
+ * it is not guest RAM (also for a length that wraps). A zero length needs an address inside RAM as
+ * well.
  */
 int mem_slice(const struct guest_mem *m, gpa_t gpa, uint64_t len, void **ret);
 
