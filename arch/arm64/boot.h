@@ -1,4 +1,5 @@
-/* What is put into guest RAM before the first instruction: kernel Image and initrd, and the RAM's own map. */
+/* What is put into guest RAM before the first instruction: kernel Image and initrd, and the RAM's
+ * own map. */
 #ifndef WICK_ARM64_BOOT_H
 #define WICK_ARM64_BOOT_H
 
@@ -8,25 +9,26 @@
 #include "vmm/core/memory.h"
 
 struct boot_image {
-	gpa_t entry;	   /* where PC starts */
-	gpa_t kernel_end;  /* first byte behind image_size, bss included */
-	gpa_t initrd;	   /* 0: none */
+	gpa_t entry;          /* where PC starts */
+	gpa_t kernel_end;     /* first byte behind image_size, bss included */
+	gpa_t initrd;         /* 0: none */
 	uint64_t initrd_size; /* bytes */
-	gpa_t fdt;	   /* where the device tree goes, LAYOUT_FDT_MAX bytes of room */
+	gpa_t fdt;            /* where the device tree goes, LAYOUT_FDT_MAX bytes of room */
 };
 
 /*
- * RAM ranges for `mem_mib` (1 .. 1022 GiB): one, or two around the 64-bit MMIO window. Returns how many were
- * filled in (1 or 2).
+ * RAM ranges for `mem_mib` (1 .. 1022 GiB): one, or two around the 64-bit MMIO window. Returns how
+ * many were filled in (1 or 2).
  */
 unsigned int boot_ram_ranges(uint64_t mem_mib, struct mem_range ret[2]);
 /* Physical address bits that the last byte of `mem_mib` of RAM needs. */
 unsigned int boot_ipa_bits(uint64_t mem_mib);
 
 /*
- * Reads kernel (arm64 Image or Image.gz) and initrd (initrd_fd -1: none) straight into guest memory and
- * places the device tree. The header is checked as the arm64 boot protocol defines it (Documentation/arch/
- * arm64/booting.rst). `kernel_path`/`initrd_path` are for messages: a wrong file is named with what it looks like.
+ * Reads kernel (arm64 Image or Image.gz) and initrd (initrd_fd -1: none) straight into guest memory
+ * and places the device tree. The header is checked as the arm64 boot protocol defines it
+ * (Documentation/arch/ arm64/booting.rst). `kernel_path`/`initrd_path` are for messages: a wrong
+ * file is named with what it looks like.
  */
 int boot_load(const struct guest_mem *mem, int kernel_fd, const char *kernel_path, int initrd_fd,
 	      const char *initrd_path, struct boot_image *ret, struct err *e);

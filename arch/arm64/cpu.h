@@ -7,12 +7,14 @@
 #include "vmm/base/err.h"
 #include "vmm/core/kvm.h"
 
-/* The MPIDR affinity bits that KVM gives to vCPU `id`: Aff0 = id[3:0], Aff1 = id[11:4], Aff2 = id[19:12]. */
+/* The MPIDR affinity bits that KVM gives to vCPU `id`: Aff0 = id[3:0], Aff1 = id[11:4], Aff2 =
+ * id[19:12] (A-4). */
 uint64_t cpu_mpidr_affinity(unsigned int id);
 
 /*
- * KVM_ARM_VCPU_INIT with the preferred target, PSCI 0.2, and power-off for every id but 0; then reads MPIDR
- * back and refuses to go on with any other affinity than the formula's (A-4). `ret_mpidr`: as read.
+ * KVM_ARM_VCPU_INIT with the preferred target, PSCI 0.2, and power-off for every id but 0; then
+ * reads MPIDR back and refuses to go on with any other affinity than the formula's (A-4).
+ * `ret_mpidr`: as read.
  */
 int cpu_init(const struct kvm *k, const struct kvm_vcpu *v, unsigned int id, uint64_t *ret_mpidr,
 	     struct err *e);

@@ -9,6 +9,9 @@
 #include "vmm/core/fdt_desc.h"
 #include "vmm/core/memory.h"
 
+/* Bindings arm,gic-v3 and arm,gic-400, "interrupts" = <type number flags>. */
+enum { FDT_IRQ_PPI = 1, FDT_IRQ_LEVEL_HIGH = 4 };
+
 struct fdt_machine {
 	const char *cmdline;
 	gpa_t initrd;
@@ -17,7 +20,7 @@ struct fdt_machine {
 	unsigned int nram;
 	const uint64_t *mpidr; /* per vCPU, as read back */
 	unsigned int ncpus;
-	const uint8_t *rng_seed; /* 64 bytes */
+	const uint8_t *rng_seed;      /* 64 bytes */
 	const struct fdt_list *nodes; /* interrupt controller and devices, in order */
 };
 

@@ -17,14 +17,15 @@ struct gic;
 
 struct gic_config {
 	const struct kvm *kvm;
-	const struct kvm_vcpu *const *vcpus; /* all of them, ids 0..nvcpus-1, created and initialised */
+	const struct kvm_vcpu *const
+		*vcpus; /* all of them, ids 0..nvcpus-1, created and initialised */
 	unsigned int nvcpus;
 	uint32_t nr_irqs; /* INTIDs, 64..1024, a multiple of 32 */
 };
 
 /* All the monitor knows of a GIC. Eight calls is the limit. */
 struct gic_ops {
-	const char *name;	 /* "GICv3", for the log */
+	const char *name;         /* "GICv3", for the log */
 	uint32_t kvm_device_type; /* for the probe */
 	bool has_irqfd;
 	/* Makes and initialises it, after every vCPU, before any runs; verifies it (C-8). */

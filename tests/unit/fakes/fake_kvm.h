@@ -41,7 +41,7 @@ void fake_kvm_set_cap(unsigned int cap, int value);
 
 /*
  * The calls so far, one line each, ended by '\n': the function's name without "kvm_" and its
- * arguments, e.g. "create_vcpu 0\n" or "set_attr gicv3 0 0x5 0x200000003ffb0000\n". Queries
+ * arguments, e.g. "create_vcpu 0\n" or "set_attr gicv3 0 0x5 0x2000003ffb0000\n". Queries
  * (check_cap, get_reg, get_attr, preferred_target) and runs leave no line.
  */
 const char *fake_kvm_trace(void);

@@ -120,6 +120,11 @@ static uint64_t typer(unsigned int index, unsigned int nvcpus, const struct fake
 	return t ^ k->all_typer ^ (k->odd_vcpu == (int)v->id ? k->odd_typer : 0);
 }
 
+static uint64_t packed(uint64_t mpidr)
+{
+	return (mpidr >> 32 & 0xff) << 24 | (mpidr & 0xffffff);
+}
+
 static int get_redist(uint64_t attr, uint32_t *ret)
 {
 	unsigned int n;
@@ -128,7 +133,7 @@ static int get_redist(uint64_t attr, uint32_t *ret)
 	if (!vgic.is_init)
 		return -EBUSY; /* [C-3] */
 	for (unsigned int i = 0; i < n; i++) {
-		if (affinity(v[i].id) != attr >> 32)
+		if (packed(fake_mpidr(&v[i])) != attr >> 32)
 			continue;
 		if (offset != TYPER_OFFSET && offset != TYPER_OFFSET + 4)
 			return -ENXIO;
