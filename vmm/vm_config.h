@@ -1,7 +1,7 @@
 /*
- * What the user asks for, as plain data: no pointers but the drive array, no descriptors. API bodies and the
- * config file are bound to these structs by api/schema_*.c, which also prints them. Owner: struct vm, on
- * the VMM thread; the API thread gets copies.
+ * What the user asks for, as plain data: no pointers but the drive array, no descriptors. API
+ * bodies and the config file are bound to these structs by api/schema_*.c, which also prints them.
+ * Owner: struct vm, on the VMM thread; the API thread gets copies.
  */
 #ifndef WICK_VM_CONFIG_H
 #define WICK_VM_CONFIG_H
@@ -37,7 +37,8 @@ struct machine_config_update {
 struct boot_source_config {
 	char kernel_image_path[4096];
 	bool has_boot_args;
-	char boot_args[4096]; /* longer than the 2048 that is allowed, so that the refusal can say by how much */
+	char boot_args[4096]; /* longer than the 2048 that is allowed, so that the refusal can say
+				 by how much */
 	bool has_initrd_path;
 	char initrd_path[4096];
 };
@@ -61,8 +62,8 @@ void vm_config_fini(struct vm_config *c);
 int vm_config_copy(const struct vm_config *from, struct vm_config *ret);
 
 /*
- * Each checks everything before it changes anything; on failure the config is as it was, and the message is
- * the one a client sees behind its prefix ("Machine config error: ").
+ * Each checks everything before it changes anything; on failure the config is as it was, and the
+ * message is the one a client sees behind its prefix ("Machine config error: ").
  */
 int vm_config_set_machine(struct vm_config *c, const struct machine_config_update *u, bool is_put,
 			  unsigned int max_vcpus, struct err *e);

@@ -15,6 +15,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
@@ -28,6 +29,25 @@ enum { LINE_MAX_BYTES = 2048, LIMIT_LINES = 10 };
 #define LIMIT_WINDOW_NS UINT64_C(5000000000)
 
 static const char *const level_names[] = { "OFF", "ERROR", "WARN", "INFO", "DEBUG", "TRACE" };
+
+bool log_level_parse(const char *name, enum log_level *ret)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(level_names); i++) {
+		if (strcasecmp(name, level_names[i]) == 0) {
+			*ret = (enum log_level)i;
+			return true;
+		}
+	}
+	if (strcasecmp(name, "WARNING") != 0)
+		return false;
+	*ret = LOG_WARN;
+	return true;
+}
+
+const char *log_level_name(enum log_level level)
+{
+	return level_names[level];
+}
 
 static struct {
 	pthread_mutex_t lock;

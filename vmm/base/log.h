@@ -13,6 +13,10 @@
 
 enum log_level { LOG_OFF, LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG, LOG_TRACE };
 
+/* "Off", "Error", "Warn" or "Warning", "Info", "Debug", "Trace", in any case. */
+bool log_level_parse(const char *name, enum log_level *ret);
+const char *log_level_name(enum log_level level);
+
 struct log_config {
 	bool has_log_path;
 	char log_path[4096];

@@ -1,0 +1,119 @@
+/*
+ * Signal handlers: async-signal-safe only, on whichever thread the signal hits. They format without
+ * stdio, write one log line, give the terminal back and leave.
+ */
+#include "vmm/signals.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "devices/serial.h"
+#include "vmm/base/bits.h"
+#include "vmm/base/log.h"
+#include "vmm/exit_codes.h"
+
+static const struct fatal_signal {
+	int number;
+	enum exit_code code;
+} fatal_signals[] = {
+	{ SIGSYS, EXIT_CODE_SIGSYS },   { SIGBUS, EXIT_CODE_SIGBUS },
+	{ SIGSEGV, EXIT_CODE_SIGSEGV }, { SIGXFSZ, EXIT_CODE_SIGXFSZ },
+	{ SIGXCPU, EXIT_CODE_SIGXCPU }, { SIGHUP, EXIT_CODE_SIGHUP },
+	{ SIGILL, EXIT_CODE_SIGILL },
+};
+
+/* Appends text and a decimal number; `out` has room for any line made here. */
+static char *put_text(char *out, const char *text)
+{
+	size_t n = strlen(text);
+	memcpy(out, text, n);
+	return out + n;
+}
+
+static char *put_number(char *out, long value)
+{
+	char digits[24];
+	size_t n = 0;
+	unsigned long v = value < 0 ? -(unsigned long)value : (unsigned long)value;
+	do {
+		digits[n++] = (char)('0' + v % 10);
+		v /= 10;
+	} while (v);
+	if (value < 0)
+		*out++ = '-';
+	while (n)
+		*out++ = digits[--n];
+	return out;
+}
+
+static void log_signal(const char *head, const siginfo_t *info)
+{
+	char line[160];
+	char *p = put_text(line, head);
+	p = put_number(p, info->si_signo);
+	p = put_text(p, ", code ");
+	p = put_number(p, info->si_code);
+	p = put_text(p, ".");
+	*p = '\0';
+	log_write_from_signal(LOG_ERROR, line);
+}
+
+static void on_fatal(int number, siginfo_t *info, void *context)
+{
+	(void)context;
+	log_signal("Shutting down VM after intercepting signal ", info);
+	if (number == SIGSYS) {
+		char line[96];
+		char *p = put_text(line, "Shutting down VM after intercepting a bad syscall (");
+		p = put_number(p, info->si_syscall);
+		p = put_text(p, ").");
+		*p = '\0';
+		log_write_from_signal(LOG_ERROR, line);
+	}
+	serial_restore_terminal();
+	for (size_t i = 0; i < ARRAY_SIZE(fatal_signals); i++)
+		if (fatal_signals[i].number == number)
+			_exit(fatal_signals[i].code);
+	_exit(EXIT_CODE_UNEXPECTED);
+}
+
+static void on_pipe(int number, siginfo_t *info, void *context)
+{
+	(void)number;
+	(void)context;
+	log_signal("Received signal ", info);
+}
+
+/* SA_RESETHAND has put the default back: raising again kills us the way the parent expects. */
+static void on_terminate(int number, siginfo_t *info, void *context)
+{
+	(void)info;
+	(void)context;
+	serial_restore_terminal();
+	if (getpid() == 1)
+		_exit(EXIT_CODE_OK);
+	(void)raise(number); /* blocked until this handler returns, delivered then */
+}
+
+static int install(int number, void (*handler)(int, siginfo_t *, void *), int flags)
+{
+	struct sigaction sa = { .sa_sigaction = handler, .sa_flags = SA_SIGINFO | flags };
+	sigfillset(&sa.sa_mask);
+	return sigaction(number, &sa, NULL) < 0 ? -errno : 0;
+}
+
+int signals_install(struct err *e)
+{
+	int rc = install(SIGPIPE, on_pipe, SA_RESTART);
+	for (size_t i = 0; rc == 0 && i < ARRAY_SIZE(fatal_signals); i++)
+		rc = install(fatal_signals[i].number, on_fatal, 0);
+	if (rc == 0)
+		rc = install(SIGTERM, on_terminate, SA_RESETHAND);
+	if (rc == 0)
+		rc = install(SIGINT, on_terminate, SA_RESETHAND);
+	return rc < 0 ? err_set_os(e, rc, "Failed to register signal handlers") : 0;
+}
