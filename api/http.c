@@ -60,8 +60,7 @@ static enum http_event bad(struct http_reader *r, const char *fmt, ...)
 	return HTTP_EVENT_BAD;
 }
 
-/* --- what the library calls
- * ------------------------------------------------------------------------- */
+/* --- what the library calls --- */
 
 /* The path of "/path" or "http://host/path"; anything else has none, as in Firecracker. */
 static int on_url(http_parser *p, const char *at, size_t len)
@@ -111,8 +110,7 @@ static bool library_accepts(struct http_reader *r, const char *bytes, size_t len
 	return used == len && HTTP_PARSER_ERRNO(&r->parser) == HPE_OK;
 }
 
-/* --- lines
- * ------------------------------------------------------------------------------------------ */
+/* --- lines --- */
 
 static void begin_request(struct http_reader *r)
 {
@@ -360,8 +358,7 @@ static enum http_event read_body(struct http_reader *r, const char *buf, size_t 
 	return HTTP_EVENT_REQUEST;
 }
 
-/* --- public
- * ----------------------------------------------------------------------------------------- */
+/* --- public --- */
 
 int http_reader_create(size_t max_payload, struct http_reader **ret)
 {
