@@ -44,7 +44,8 @@ SRCS := $(sort $(wildcard vmm/*.c vmm/*/*.c devices/*.c devices/*/*.c arch/arm64
 OBJS := $(SRCS:%.c=$(O)/%.o)
 
 .PHONY: all
-all: setup-build $(O)/wick
+all: setup-build
+	$(Q)$(MAKE) $(O)/wick
 
 .PHONY: setup-build
 setup-build:
@@ -93,6 +94,65 @@ $(U)/test_%: $(U)/tests/unit/test_%.o $(U)/libwick.a
 .PHONY: unit
 unit: $(UNIT_TESTS)
 	$(Q)tools/run-unit $(UNIT_TESTS)
+
+# --- style: formatting, layers, function lengths, and both compilers without a warning ------------------
+.PHONY: style
+style:
+	@tools/setup build clang
+	$(Q)tools/style
+
+# For tools/style: what a compiler has to be given.
+.PHONY: print-flags
+print-flags:
+	@echo 'BASE_FLAGS=$(BASE_FLAGS)'
+	@echo 'UNIT_INCLUDE=-I$(U)/include -Itests/unit'
+
+# --- the emulated host and what runs in it -----------------------------------------------------------
+.PHONY: devhost
+devhost:
+	@tools/setup build devhost
+	@tools/devhost --prepare
+
+.PHONY: guest
+guest:
+	@tools/mkguest
+
+.PHONY: demo
+demo: all devhost guest
+	@tools/demo
+
+.PHONY: shell
+shell: all devhost guest
+	@tools/guest-shell
+
+-include $(wildcard tests/system/system.mk tests/bench/bench.mk)
+
+# --- tests --------------------------------------------------------------------------------------------
+.PHONY: test
+test: all
+	@tools/setup build test devhost
+	$(Q)$(MAKE) unit
+	$(Q)$(MAKE) system
+
+.PHONY: help
+help:
+	@echo 'wick: a microVM monitor for arm64'
+	@echo
+	@echo '  make          build/arm64/wick, a static binary (cross-compiled where this is not an arm64 machine)'
+	@echo '  make demo     boot a real Linux microVM and show that it worked'
+	@echo '  make shell    the same, with an interactive guest console (Ctrl-A X or "poweroff" ends it)'
+	@echo '  make test     all tests: unit tests natively with sanitizers, system tests on real KVM'
+	@echo '  make unit     the unit tests alone'
+	@echo '  make system   the system tests alone'
+	@echo '  make style    formatting, layers, function lengths, gcc and clang without warnings'
+	@echo '  make bench    figures in deterministic mode, beside QEMU in the same emulated host'
+	@echo '  make clean    remove what was built; downloads stay (make distclean removes them too)'
+	@echo
+	@echo '  V=1 shows commands, SAN=address,undefined builds the monitor with sanitizers.'
+
+.PHONY: distclean
+distclean:
+	rm -rf build
 
 .PHONY: clean
 clean:
