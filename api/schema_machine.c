@@ -39,7 +39,7 @@ static int check_cpu_template(const struct json_field *f, const json_t *value, s
 	    .has = JSON_HAS(struct machine_config_update, has_##member), __VA_ARGS__)
 
 /* `null` is refused for a plain value with a default, and accepted for an Option. */
-* / static const struct json_field machine_put_fields[] = {
+static const struct json_field machine_put_fields[] = {
 	UPDATE("vcpu_count", U32, vcpu_count, .required = true, .max = UINT8_MAX, .expected = "u8"),
 	UPDATE("mem_size_mib", U64, mem_size_mib, .required = true, .expected = "usize"),
 	UPDATE("smt", BOOL, smt),
