@@ -104,14 +104,16 @@ static int step_gic(struct vm *vm, struct err *e)
 		return rc;
 	const struct irq_sink sink = gic_irq_sink(vm->gic);
 	irq_chip_init(&vm->irqs, &vm->kvm, &sink, LAYOUT_NR_GSIS);
+	vm->env = (struct device_env){ .kvm = &vm->kvm,
+				       .mem = vm->mem,
+				       .bus = vm->bus,
+				       .irqs = &vm->irqs,
+				       .loop = vm->loop };
 	return 0;
 }
 
 static int add_device(struct vm *vm, const char *kind, const void *config, struct err *e)
 {
-	const struct device_env env = {
-		.kvm = &vm->kvm, .mem = vm->mem, .bus = vm->bus, .irqs = &vm->irqs, .loop = vm->loop
-	};
 	const struct device_ops *ops = device_find(kind);
 	if (!ops)
 		return err_set(e, -ENODEV, "There is no device kind \"%s\"", kind);
@@ -119,7 +121,7 @@ static int add_device(struct vm *vm, const char *kind, const void *config, struc
 	if (!grown)
 		return err_set(e, -ENOMEM, "No memory for another device");
 	vm->devices = grown;
-	int rc = ops->create(&env, config, &vm->devices[vm->ndevices], e);
+	int rc = ops->create(&vm->env, config, &vm->devices[vm->ndevices], e);
 	if (rc == 0)
 		vm->ndevices++;
 	return rc;

@@ -43,6 +43,7 @@ struct vm {
 	uint64_t *mpidr; /* one each, as KVM has them */
 	struct gic *gic;
 	struct irq_chip irqs;
+	struct device_env env; /* devices keep a pointer to it */
 	struct device **devices;
 	unsigned int ndevices;
 	struct boot_image boot;
