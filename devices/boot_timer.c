@@ -68,8 +68,10 @@ static int boot_timer_create(const struct device_env *env, const void *config, s
 	t->cfg = *(const struct boot_timer_config *)config;
 	int rc = bus_add(env->bus, t->cfg.base, WINDOW_SIZE, &boot_timer_bus_ops, t);
 	if (rc < 0) {
+		(void)err_set_os(e, rc, "Cannot place the boot timer at 0x%" PRIx64,
+				 t->cfg.base); /* before t goes */
 		boot_timer_destroy(&t->dev);
-		return err_set_os(e, rc, "Cannot place the boot timer at 0x%" PRIx64, t->cfg.base);
+		return rc;
 	}
 	t->bus = env->bus;
 	*ret = &t->dev;
