@@ -1,5 +1,4 @@
-/* What is put into guest RAM before the first instruction: kernel Image and initrd, and the RAM's
- * own map. */
+/* What is in guest RAM before the first instruction: kernel Image and initrd, and the RAM's map. */
 #ifndef WICK_ARM64_BOOT_H
 #define WICK_ARM64_BOOT_H
 
@@ -9,11 +8,12 @@
 #include "vmm/core/memory.h"
 
 struct boot_image {
-	gpa_t entry;          /* where PC starts */
-	gpa_t kernel_end;     /* first byte behind image_size, bss included */
-	gpa_t initrd;         /* 0: none */
-	uint64_t initrd_size; /* bytes */
-	gpa_t fdt;            /* where the device tree goes, LAYOUT_FDT_MAX bytes of room */
+	gpa_t entry;           /* where PC starts */
+	gpa_t kernel_end;      /* first byte behind image_size, bss included */
+	gpa_t initrd;          /* 0: none */
+	uint64_t initrd_size;  /* bytes */
+	gpa_t fdt;             /* where the device tree goes, LAYOUT_FDT_MAX bytes of room */
+	unsigned int page_kib; /* of the kernel's translation tables: 4, 16, 64; 0: not said */
 };
 
 /*
@@ -27,8 +27,11 @@ unsigned int boot_ipa_bits(uint64_t mem_mib);
 /*
  * Reads kernel (arm64 Image or Image.gz) and initrd (initrd_fd -1: none) straight into guest memory
  * and places the device tree. The header is checked as the arm64 boot protocol defines it
- * (Documentation/arch/ arm64/booting.rst). `kernel_path`/`initrd_path` are for messages: a wrong
- * file is named with what it looks like.
+ * (Documentation/arch/arm64/booting.rst). `kernel_path`/`initrd_path` are for messages: a wrong
+ * file is named with what it looks like. Both are regular files, read from offset 0.
+ *
+ * The initrd ends where the device tree starts, but at the latest 32 GiB behind the start of RAM:
+ * the protocol wants it and the kernel in one window of that size.
  */
 int boot_load(const struct guest_mem *mem, int kernel_fd, const char *kernel_path, int initrd_fd,
 	      const char *initrd_path, struct boot_image *ret, struct err *e);

@@ -17,8 +17,8 @@ struct gic;
 
 struct gic_config {
 	const struct kvm *kvm;
-	const struct kvm_vcpu *const
-		*vcpus; /* all of them, ids 0..nvcpus-1, created and initialised */
+	/* All of them, ids 0..nvcpus-1, created and initialised. */
+	const struct kvm_vcpu *const *vcpus;
 	unsigned int nvcpus;
 	uint32_t nr_irqs; /* INTIDs, 64..1024, a multiple of 32 */
 };
