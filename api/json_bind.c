@@ -41,12 +41,11 @@ static size_t place_offset(const struct json_doc *doc, const struct json_at *at,
 	}
 }
 
-/* Appends the path of `at` ("drives[0].cache_type"). */
-static void put_path(const struct json_at *at, char *buf, size_t size)
+void json_put_path(const struct json_at *at, char *buf, size_t size)
 {
 	if (!at || !at->parent)
 		return;
-	put_path(at->parent, buf, size);
+	json_put_path(at->parent, buf, size);
 	size_t n = strlen(buf);
 	if (at->key)
 		(void)snprintf(buf + n, size - n, "%s%.64s", n ? "." : "", at->key);
@@ -65,7 +64,7 @@ static int refuse_va(const struct json_doc *doc, const struct json_at *at, enum 
 	unsigned int line, column;
 	(void)vsnprintf(what, sizeof(what), fmt, ap);
 	if (doc->names_fields)
-		put_path(at, path, sizeof(path));
+		json_put_path(at, path, sizeof(path));
 	json_scan_position(&doc->text, place_offset(doc, at, place), &line, &column);
 	return err_set(e, -EINVAL, "%s%s%s at line %u column %u", path, *path ? ": " : "", what,
 		       line, column);

@@ -108,6 +108,9 @@ int json_missing(const struct json_doc *doc, const struct json_at *object, const
 int json_refuse(const struct json_doc *doc, const struct json_at *at, struct err *e,
 		const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 
+/* Appends the path of `at` ("drives[0].cache_type") to the string in `buf`. */
+void json_put_path(const struct json_at *at, char *buf, size_t size);
+
 /* The value as short JSON text for a message; cut to what fits. Returns `buf`. */
 const char *json_excerpt(const json_t *value, char *buf, size_t size);
 

@@ -33,4 +33,7 @@ extern const struct json_schema drive_schema;   /* struct block_config */
 extern const struct json_schema entropy_schema; /* no struct: nothing of it is kept yet */
 extern const struct json_schema serial_schema;  /* struct serial_config */
 
+/* What makes a drive of the fields? 0, or -EINVAL with Firecracker's message (its prefix included). */
+int drive_check(const struct block_config *drive, struct err *e);
+
 #endif

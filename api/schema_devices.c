@@ -2,6 +2,8 @@
  * only. */
 #include "api/schema.h"
 
+#include <errno.h>
+
 #define ROW(type, knd, member, ...)                                                         \
 	{                                                                                   \
 		.name = #member, .kind = JSON_KIND_##knd, .offset = offsetof(type, member), \
@@ -37,6 +39,16 @@ static const struct json_field drive_fields[] = {
 	{ 0 },
 };
 const struct json_schema drive_schema = { "struct BlockDeviceConfig", drive_fields, false };
+
+int drive_check(const struct block_config *drive, struct err *e)
+{
+	if (drive->path_on_host[0])
+		return 0;
+	return err_set(e, -EINVAL,
+		       "Drive config error: Unable to create the virtio block device: Invalid "
+		       "block config. (drive_id is %s, path_on_host is missing)",
+		       drive->drive_id);
+}
 
 /* --- entropy --- */
 
