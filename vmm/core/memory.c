@@ -57,7 +57,10 @@ static int map_aligned(uint64_t size, enum mem_pages pages, uint8_t **ret)
 		*ret = p;
 		return 0;
 	}
-	uint8_t *p = mmap(NULL, size + HUGE_PAGE, prot, flags, -1, 0);
+	uint64_t with_room;
+	if (add_overflows_u64(size, HUGE_PAGE, &with_room))
+		return -ENOMEM;
+	uint8_t *p = mmap(NULL, with_room, prot, flags, -1, 0);
 	if (p == MAP_FAILED)
 		return -errno;
 	uint64_t head = align_up((uintptr_t)p, HUGE_PAGE) - (uintptr_t)p;
