@@ -299,6 +299,26 @@ Test(memory, refusals)
 	}
 }
 
+/* Else the guest's first touch of the page that is missing would be SIGBUS in mid-flight. */
+Test(memory, huge_pages_that_the_host_lacks_are_refused_at_the_start)
+{
+	char *text = NULL;
+	size_t len = 0;
+	struct guest_mem *m = NULL;
+	struct err e = { "" };
+
+	cr_assert_eq(io_read_file("/proc/meminfo", 65536, &text, &len), 0);
+	const char *line = strstr(text, "HugePages_Free:");
+	const uint64_t nfree = line ? strtoull(line + strlen("HugePages_Free:"), NULL, 10) : 0;
+	free(text);
+	const struct mem_range range = { 0, (nfree + 1) * 2 * MIB };
+	int rc = mem_create(&range, 1, MEM_PAGES_HUGETLB_2M, &m, &e);
+	cr_expect(rc == -ENOMEM || rc == -EINVAL, "%d", rc);
+	cr_expect(strstr(e.text, "from 2 MiB huge pages (see /proc/sys/vm/nr_hugepages): "), "%s",
+		  e.text);
+	mem_destroy(m);
+}
+
 Test(memory, adjacent_regions_are_fine)
 {
 	static const struct mem_range adjacent[] = { { LOW, MIB }, { LOW + MIB, MIB } };

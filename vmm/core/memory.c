@@ -47,9 +47,11 @@ static int check_ranges(const struct mem_range *ranges, unsigned int n, enum mem
 static int map_aligned(uint64_t size, enum mem_pages pages, uint8_t **ret)
 {
 	const int prot = PROT_READ | PROT_WRITE;
-	const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+	const int flags = MAP_PRIVATE | MAP_ANONYMOUS;
 
 	if (pages == MEM_PAGES_HUGETLB_2M) {
+		/* Reserved, not faulted in: a pool that is too small is an error now, not a SIGBUS
+		 * later. */
 		void *p =
 			mmap(NULL, size, prot, flags | MAP_HUGETLB | (21 << MAP_HUGE_SHIFT), -1, 0);
 		if (p == MAP_FAILED)
@@ -60,7 +62,7 @@ static int map_aligned(uint64_t size, enum mem_pages pages, uint8_t **ret)
 	uint64_t with_room;
 	if (add_overflows_u64(size, HUGE_PAGE, &with_room))
 		return -ENOMEM;
-	uint8_t *p = mmap(NULL, with_room, prot, flags, -1, 0);
+	uint8_t *p = mmap(NULL, with_room, prot, flags | MAP_NORESERVE, -1, 0);
 	if (p == MAP_FAILED)
 		return -errno;
 	uint64_t head = align_up((uintptr_t)p, HUGE_PAGE) - (uintptr_t)p;
