@@ -31,5 +31,5 @@ const char *psci_event_name(enum psci_event event)
 	case PSCI_EVENT_UNKNOWN:
 		break;
 	}
-	return "an unknown system event";
+	return "system event of a kind that wick does not know";
 }

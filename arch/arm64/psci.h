@@ -15,7 +15,7 @@ enum psci_event {
 
 /* Decodes kvm_run.system_event of a KVM_EXIT_SYSTEM_EVENT. */
 enum psci_event psci_event_of(uint32_t type);
-/* "shutdown", for the log. Never NULL. */
+/* For the log, after "the guest asked for a ": "shutdown". Never NULL. */
 const char *psci_event_name(enum psci_event event);
 
 #endif
