@@ -84,8 +84,8 @@ static int on_url(http_parser *p, const char *at, size_t len)
 static int on_body(http_parser *p, const char *at, size_t len)
 {
 	struct http_reader *r = p->data;
-	if (len > r->content_length - r->request.body_len)
-		return -1;
+	if (!r->request.body || len > r->content_length - r->request.body_len)
+		return -1; /* the library sees a body where the headers, as read here, have none */
 	memcpy(r->request.body + r->request.body_len, at, len);
 	r->request.body_len += len;
 	return 0;
