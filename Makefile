@@ -35,7 +35,7 @@ BASE_FLAGS := -std=gnu17 $(WARN) -MMD -MP -I. -D_GNU_SOURCE \
 SAN_FLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer)
 
 # Static-PIE links cleanly with Debian's libraries, so that is what ships. Small, and hardened.
-ARM64_CFLAGS := $(BASE_FLAGS) -O2 -g -fPIE -ffunction-sections -fdata-sections -fstack-protector-strong \
+ARM64_CFLAGS := $(BASE_FLAGS) -Os -g -fPIE -fno-asynchronous-unwind-tables -fno-unwind-tables -ffunction-sections -fdata-sections -fstack-protector-strong \
 	-mbranch-protection=standard -fno-plt $(SAN_FLAGS)
 ARM64_LDFLAGS := $(if $(SAN),-pie,-static-pie) -Wl,--gc-sections -Wl,-z,relro,-z,now -Wl,-z,noexecstack $(SAN_FLAGS)
 LIBS := -lfdt -ljansson -lhttp_parser -lz -pthread

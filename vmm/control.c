@@ -137,7 +137,7 @@ static int start(struct vm *vm, struct vm_request *r)
 		return rc;
 	}
 	vm_resume(vm);
-	timeline_mark(&vm->timeline, "vCPUs released");
+	timeline_mark(&vm->timeline, "first KVM_RUN");
 	timeline_log(&vm->timeline);
 	return 0;
 }
