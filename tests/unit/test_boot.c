@@ -329,3 +329,22 @@ Test(boot, a_file_that_cannot_be_read_is_reported)
 	free(image);
 	boot_rig_fini(&r);
 }
+
+/* sysfs gives files 4096 bytes and then has fewer: what a file looks like that is cut while it is read. */
+Test(boot, a_file_that_becomes_shorter_is_reported)
+{
+	static const char path[] = "/sys/devices/system/cpu/online";
+	const struct image_spec spec = { 0, 0x60000, 0, 0x50000 };
+	struct boot_rig r;
+	boot_rig_init(&r, 128);
+	uint8_t *image = boot_make_image(&spec);
+	cr_assert_eq(access(path, R_OK), 0);
+	cr_expect_eq(boot_rig_load(&r, open(path, O_RDONLY | O_CLOEXEC), -1), -EIO);
+	boot_expect_words(&r, "kernel '/some/kernel' became shorter");
+	cr_expect_eq(boot_rig_load(&r, boot_file_of(image, spec.file_size),
+				   open(path, O_RDONLY | O_CLOEXEC)),
+		     -EIO);
+	boot_expect_words(&r, "initrd '/some/initrd' became shorter");
+	free(image);
+	boot_rig_fini(&r);
+}

@@ -4,7 +4,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "arch/arm64/gunzip.h"
 #include "fakes/boot_rig.h"
 #include "vmm/base/bits.h"
 
@@ -96,4 +98,51 @@ Test(gunzip, every_prefix_of_a_gzip_file_is_refused)
 	free(image);
 	free(gz);
 	boot_rig_fini(&r);
+}
+
+Test(gunzip, a_file_that_becomes_shorter_is_reported)
+{
+	uint8_t data[4096], out[sizeof(data)];
+	struct gunzip g;
+	struct err e;
+	size_t n;
+	for (size_t i = 0; i < sizeof(data); i++)
+		data[i] = boot_pattern(i);
+	uint8_t *gz = boot_gzip_of(data, sizeof(data), &n);
+	int fd = boot_file_of(gz, n);
+	cr_assert_eq(gunzip_init(&g, fd, n + 1, &e), 0);
+	cr_expect_eq(gunzip_read(&g, out, sizeof(out), &e), -EIO);
+	cr_expect(strstr(e.text, "became shorter"), "%s", e.text);
+	gunzip_fini(&g);
+	gunzip_fini(&g);
+	(void)close(fd);
+	free(gz);
+}
+
+Test(gunzip, reads_in_any_portions)
+{
+	static const size_t portions[] = { 1, 7, 100, 4095, 100000 };
+	uint8_t data[5000], out[sizeof(data)];
+	struct err e;
+	size_t n;
+	for (size_t i = 0; i < sizeof(data); i++)
+		data[i] = boot_pattern(i);
+	uint8_t *gz = boot_gzip_of(data, sizeof(data), &n);
+	for (unsigned int i = 0; i < ARRAY_SIZE(portions); i++) {
+		struct gunzip g;
+		size_t done = 0;
+		int fd = boot_file_of(gz, n);
+		cr_assert_eq(gunzip_init(&g, fd, n, &e), 0);
+		while (done < sizeof(out)) {
+			const size_t want = min_u64(portions[i], sizeof(out) - done);
+			cr_assert_eq(gunzip_read(&g, out + done, want, &e), (ssize_t)want);
+			done += want;
+		}
+		cr_expect_eq(gunzip_read(&g, out, 0, &e), 0);
+		cr_expect_eq(gunzip_finish(&g, &e), 0, "%s", e.text);
+		cr_expect_arr_eq(out, data, sizeof(data));
+		gunzip_fini(&g);
+		(void)close(fd);
+	}
+	free(gz);
 }
