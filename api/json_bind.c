@@ -107,13 +107,15 @@ const char *json_excerpt(const json_t *value, char *buf, size_t size)
 /* Shortest decimal that reads back the same, and never without a point, as Rust prints it. */
 static void put_float(double d, char *buf, size_t size)
 {
+	if (d > -1e15 && d < 1e15 && (double)(int64_t)d == d) {
+		(void)snprintf(buf, size, "%.1f", d);
+		return;
+	}
 	for (int digits = 1; digits <= 17; digits++) {
 		(void)snprintf(buf, size, "%.*g", digits, d);
 		if (strtod(buf, NULL) == d)
 			break;
 	}
-	if (!strpbrk(buf, ".e"))
-		(void)strncat(buf, ".0", size - strlen(buf) - 1);
 }
 
 static const char *describe(const json_t *value, char *buf, size_t size)

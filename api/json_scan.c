@@ -141,7 +141,7 @@ const char *json_scan_unfinished(const struct json_text *t)
 		if (!is_space(c))
 			last = c;
 	}
-	if (!depth || last == ':' || last == ',' || (last >= 'a' && last <= 'z') || last == '-')
+	if (!depth || last == ':' || last == ',')
 		return "a value";
 	return open[depth - 1] == '{' ? "an object" : "a list";
 }
