@@ -78,9 +78,9 @@ def busybox_names(path):
     """Applet names, as the binary lists them for itself: strings in one row from "[" to an empty one."""
     with open(path, "rb") as source:
         data = source.read()
-    start = data.find(b"\0[\0[[\0") + 1
-    if start == 0:
-        raise Failure("%s does not list its applets the way devhost reads them" % path)
+    start = data.find(b"[\0[[\0")
+    if start < 0:
+        raise Failure("%s does not list its applets as Debian's busybox does" % path)
     return data[start:data.index(b"\0\0", start)].decode().split("\0")
 
 
