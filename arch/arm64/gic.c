@@ -18,11 +18,11 @@ int gic_config_check(const struct gic_config *cfg, struct err *e)
 {
 	if (cfg->nvcpus == 0) /* KVM would say yes and then refuse every vCPU (B-3) */
 		return err_set(e, -EINVAL, "interrupt controller: there is no vCPU to serve");
-	if (cfg->nr_irqs < 64 || cfg->nr_irqs > 1024 || cfg->nr_irqs % 32)
-		return err_set(e, -EINVAL,
-			       "interrupt controller: %u interrupts; it can have 64 to 1024, in "
-			       "steps of 32",
-			       cfg->nr_irqs);
+	if (cfg->nr_irqs < GIC_NR_IRQS_MIN || cfg->nr_irqs > GIC_NR_IRQS_MAX || cfg->nr_irqs % 32)
+		return err_set(
+			e, -EINVAL,
+			"interrupt controller: %u interrupts; it can have %u to %u, in steps of 32",
+			cfg->nr_irqs, GIC_NR_IRQS_MIN, GIC_NR_IRQS_MAX);
 	return 0;
 }
 
@@ -80,14 +80,14 @@ struct irq_sink gic_irq_sink(struct gic *g)
 
 int gic_kvm_set_spi(const struct kvm *k, uint32_t nr_irqs, uint32_t intid, bool level)
 {
-	if (intid < GIC_SPI_FIRST || intid >= gic_spi_end(nr_irqs))
+	if (intid < IRQ_SPI_BASE || intid >= nr_irqs)
 		return -EINVAL;
 	return kvm_irq_line(k, KVM_ARM_IRQ_TYPE_SPI << KVM_ARM_IRQ_TYPE_SHIFT | intid, level);
 }
 
 int gic_kvm_set_routing(const struct kvm *k, uint32_t nr_irqs)
 {
-	uint32_t n = gic_spi_end(nr_irqs) - GIC_SPI_FIRST;
+	const uint32_t n = nr_irqs - IRQ_SPI_BASE;
 	cleanup_free struct kvm_irq_routing_entry *entries = calloc(n, sizeof(*entries));
 	if (!entries)
 		return -ENOMEM;

@@ -20,7 +20,7 @@ struct gic_config {
 	/* All of them, ids 0..nvcpus-1, created and initialised. */
 	const struct kvm_vcpu *const *vcpus;
 	unsigned int nvcpus;
-	uint32_t nr_irqs; /* INTIDs, 64..1024, a multiple of 32 */
+	uint32_t nr_irqs; /* INTIDs, 64..992, a multiple of 32 */
 };
 
 /* All the monitor knows of a GIC. Eight calls is the limit. */

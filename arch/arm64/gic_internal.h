@@ -9,14 +9,9 @@
 
 extern const struct gic_ops gic_kvm_v3;
 
-#define GIC_SPI_FIRST 32u
-#define GIC_INTID_END 1020u /* 1020..1023 are special, never an interrupt */
-
-/* One past the last SPI that a controller with `nr_irqs` INTIDs has. */
-static inline uint32_t gic_spi_end(uint32_t nr_irqs)
-{
-	return nr_irqs < GIC_INTID_END ? nr_irqs : GIC_INTID_END;
-}
+#define GIC_NR_IRQS_MIN 64u
+/* KVM's documentation says 1024, but 6.1 and 6.12 refuse it: 1020..1023 are no interrupts. */
+#define GIC_NR_IRQS_MAX 992u
 
 /* Is this what every backend can rely on? -EINVAL with the reason otherwise. */
 int gic_config_check(const struct gic_config *cfg, struct err *e);

@@ -146,7 +146,7 @@ static int get_redist(uint64_t attr, uint32_t *ret)
 
 static int set_nr_irqs(uint32_t n)
 {
-	if (n < 64 || n > 1024 || n % 32)
+	if (n < 64 || n > 1023 || n % 32)
 		return -EINVAL;
 	if (vgic.nr_irqs || vgic.is_init)
 		return -EBUSY;
