@@ -28,8 +28,9 @@
 #include "vmm/base/bits.h"
 #include "vmm/base/log.h"
 
-/* Small, and not a multiple of 2 MiB, so that no huge page ever backs one (performance.md 2.1). */
-enum { STACK_BYTES = 64 * 1024 };
+/* The least that glibc takes on arm64; and not a multiple of 2 MiB, so that no huge page ever backs
+ * one (performance.md 2.1). */
+enum { STACK_BYTES = 128 * 1024 };
 
 enum wanted { WANT_PAUSED, WANT_RUNNING, WANT_STOPPED };
 
@@ -342,7 +343,9 @@ int vcpu_set_start(struct vcpu_set *s, struct err *e)
 	if (rc < 0)
 		return rc;
 	(void)pthread_attr_init(&attr); /* cannot fail on Linux */
-	(void)pthread_attr_setstacksize(&attr, STACK_BYTES);
+	rc = -pthread_attr_setstacksize(&attr, STACK_BYTES);
+	if (rc < 0)
+		(void)err_set_os(e, rc, "Cannot give vCPU threads %d bytes of stack", STACK_BYTES);
 	for (unsigned int i = 0; i < s->n && rc == 0; i++) {
 		struct vcpu *v = &s->vcpu[i];
 		rc = -pthread_create(&v->thread, &attr, vcpu_thread, v);
