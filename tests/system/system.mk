@@ -23,3 +23,42 @@ $(O)/guest/%.img: $(O)/tests/guest/%.o $(GUEST_LIB) tests/guest/lib/guest.ld
 
 ARM64_OBJCOPY ?= $(CROSS)objcopy
 .SECONDARY: $(GUEST_LIB) $(GUEST_NAMES:%=$(O)/tests/guest/%.o)
+
+# --- system tests: Criterion programs for the emulated host ------------------------------------------------
+# Criterion's headers serve every machine; its arm64 library is the one that tools/devhost puts into the host.
+ifeq ($(HOST_ARCH),aarch64)
+SYSTEM_LIBS := -lcriterion
+else
+SYSTEM_LIBS := $(firstword $(wildcard build/devhost/tree-*criterion*/usr/lib/aarch64-linux-gnu/libcriterion.so.3*)) \
+	-Wl,--allow-shlib-undefined
+endif
+SYSTEM_CFLAGS  := $(BASE_FLAGS) -O1 -g -Itests/system -Wno-missing-prototypes
+SYSTEM_SRCS    := $(sort $(wildcard tests/system/test_*.c))
+SYSTEM_TESTS   := $(SYSTEM_SRCS:tests/system/%.c=$(O)/system/%)
+SYSTEM_SCRIPTS := $(patsubst tests/system/%.py,$(O)/system/%.py,$(wildcard tests/system/*.py))
+CRITERION_INCLUDE := $(U)/include/criterion-only
+
+# /usr/include itself must not be on a cross compiler's path.
+$(CRITERION_INCLUDE)/criterion:
+	$(Q)mkdir -p $(@D); ln -sfn /usr/include/criterion $@
+
+$(O)/tests/system/%.o: tests/system/%.c | $(CRITERION_INCLUDE)/criterion
+	$(Q)mkdir -p $(@D); printf '  CC   %s (system)\n' $<
+	$(Q)$(ARM64_CC) $(SYSTEM_CFLAGS) -I$(CRITERION_INCLUDE) -c -o $@ $<
+
+$(O)/system/test_%: $(O)/tests/system/test_%.o $(O)/tests/system/harness.o
+	$(Q)mkdir -p $(@D); printf '  LD   %s\n' $@
+	$(Q)$(ARM64_CC) -o $@ $^ $(SYSTEM_LIBS)
+
+$(O)/system/%.py: tests/system/%.py
+	$(Q)mkdir -p $(@D); cp $< $@
+
+.PHONY: system-build system
+system-build: $(GUEST_IMAGES) $(SYSTEM_TESTS) $(SYSTEM_SCRIPTS)
+
+system: all devhost guest
+	$(Q)$(MAKE) system-build
+	$(Q)tools/run-system
+
+.SECONDARY: $(SYSTEM_SRCS:%.c=$(O)/%.o) $(O)/tests/system/harness.o
+-include $(GUEST_NAMES:%=$(O)/tests/guest/%.d) $(SYSTEM_SRCS:%.c=$(O)/%.d) $(O)/tests/system/harness.d

@@ -8,6 +8,7 @@
 #define UART_FCR 2
 #define UART_LCR 3
 #define UART_MCR 4
+#define UART_LSR 5
 
 struct trap_record traps[2];
 extern uint64_t boot_fdt;
@@ -92,7 +93,18 @@ void uart_reset(void)
 	mmio_write(UART + UART_LCR, 1, 0x03); /* 8 bits, no divisor latch */
 	mmio_write(UART + UART_MCR, 1, 0);    /* no loopback */
 	mmio_write(UART + UART_IER, 1, 0);
-	mmio_write(UART + UART_FCR, 1, 0x07);
+	mmio_write(UART + UART_FCR, 1, 0x01); /* FIFOs on, and not cleared: a key may be in there */
+}
+
+/* The host has sent a byte. Raising RTS invites it; it comes when the monitor gets to it, perhaps by the next call. */
+static bool key_pressed(void)
+{
+	uart_reset();
+	mmio_write(UART + UART_MCR, 1, 0x02);
+	for (unsigned int i = 0; i < 64; i++)
+		if (mmio_read(UART + UART_LSR, 1) & 0x01)
+			return true;
+	return false;
 }
 
 static void put_char(char c)
@@ -252,6 +264,10 @@ __attribute__((weak)) void secondary_main(void)
 
 void start_secondary(void)
 {
+	static bool is_started;
+	if (is_started)
+		return;
+	is_started = true;
 	long rc = psci(PSCI_CPU_ON, 1, (uint64_t)secondary_boot, 1);
 	if (rc != 0)
 		fail("CPU_ON of CPU 1 gives %lx", (uint64_t)rc);
@@ -266,7 +282,10 @@ void secondary_start(uint64_t cpu)
 void guest_start(void)
 {
 	uart_reset();
-	guest_main();
+	do
+		guest_main();
+	while (has_argument("until=key") && !key_pressed());
+	uart_reset();
 	print("\nDONE\n");
 	power_off();
 }

@@ -21,7 +21,10 @@
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
-/* The guest's program; a return is "DONE". */
+/*
+ * The guest's program; a return is "DONE". With until=key on the command line it is run again and again until the
+ * host sends a byte: so a test decides how much happens meanwhile, and no time is involved.
+ */
 void guest_main(void);
 /* What the second CPU does when it was started; a guest that starts one defines it. */
 void secondary_main(void);
@@ -58,7 +61,7 @@ unsigned int cpu_index(void);
 #define PSCI_SYSTEM_RESET  0x84000009ul
 long psci(uint64_t function, uint64_t a, uint64_t b, uint64_t c);
 void power_off(void) __attribute__((noreturn));
-/* CPU 1 runs secondary_main(). */
+/* CPU 1 runs secondary_main(); once. */
 void start_secondary(void);
 extern char secondary_boot[];
 
