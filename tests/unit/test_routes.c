@@ -129,7 +129,7 @@ static const struct row rows[] = {
 	{ "gdb", API_PUT, "/machine-config",
 	  "{\"vcpu_count\":1,\"mem_size_mib\":1,\"gdb_socket_path\":\"/g\"}", 400, NOTHING,
 	  SERDE "field `gdb_socket_path` is not supported by this version of wick yet: \"/g\" at "
-		"line 1 column 56." },
+		"line 1 column 55." },
 	{ "V1N1", API_PATCH, "/machine-config", "{\"cpu_template\": \"V1N1\"}", 400, NOTHING,
 	  SERDE "field `cpu_template` is not supported by this version of wick yet: \"V1N1\" at "
 		"line 1 column 23." },
@@ -170,7 +170,7 @@ static const struct row rows[] = {
 	{ "io_uring", API_PUT, "/drives/a",
 	  "{\"drive_id\":\"a\",\"is_root_device\":true,\"io_engine\":\"Async\"}", 400, NOTHING,
 	  SERDE "field `io_engine` is not supported by this version of wick yet: \"Async\" at "
-		"line 1 column 58." },
+		"line 1 column 57." },
 	{ "a vhost-user drive", API_PUT, "/drives/a", "{\"socket\":\"/s\"}", 400, NOTHING,
 	  SERDE "field `socket` is not supported by this version of wick yet: \"/s\" at line 1 "
 		"column 14." },
