@@ -16,6 +16,13 @@
 
 enum place { PLACE_BEFORE, PLACE_FIRST_BYTE, PLACE_BEHIND, PLACE_BEHIND_KEY };
 
+/* What a message points at. */
+struct spot {
+	const struct json_doc *doc;
+	const struct json_at *at; /* NULL: the root */
+	enum place place;
+};
+
 static size_t value_start(const struct json_doc *doc, const struct json_at *at, size_t *key_end)
 {
 	if (!at || !at->parent)
@@ -25,11 +32,11 @@ static size_t value_start(const struct json_doc *doc, const struct json_at *at, 
 			       key_end);
 }
 
-static size_t place_offset(const struct json_doc *doc, const struct json_at *at, enum place place)
+static size_t spot_offset(const struct spot *s)
 {
 	size_t key_end;
-	size_t start = value_start(doc, at, &key_end);
-	switch (place) {
+	size_t start = value_start(s->doc, s->at, &key_end);
+	switch (s->place) {
 	case PLACE_BEFORE:
 		return start;
 	case PLACE_FIRST_BYTE:
@@ -37,7 +44,7 @@ static size_t place_offset(const struct json_doc *doc, const struct json_at *at,
 	case PLACE_BEHIND_KEY:
 		return key_end;
 	default:
-		return json_scan_value(&doc->text, start);
+		return json_scan_value(&s->doc->text, start);
 	}
 }
 
@@ -53,29 +60,27 @@ void json_put_path(const struct json_at *at, char *buf, size_t size)
 		(void)snprintf(buf + n, size - n, "[%zu]", at->index);
 }
 
-static int refuse_place(const struct json_doc *doc, const struct json_at *at, enum place place,
-			struct err *e, const char *fmt, ...) __attribute__((format(printf, 5, 6)));
-
-static int refuse_va(const struct json_doc *doc, const struct json_at *at, enum place place,
-		     struct err *e, const char *fmt, va_list ap)
+static int refuse_va(const struct spot *s, struct err *e, const char *fmt, va_list ap)
 {
 	char what[768]; /* leaves room in an err for the path and the place */
 	char path[160] = "";
 	unsigned int line, column;
 	(void)vsnprintf(what, sizeof(what), fmt, ap);
-	if (doc->names_fields)
-		json_put_path(at, path, sizeof(path));
-	json_scan_position(&doc->text, place_offset(doc, at, place), &line, &column);
+	if (s->doc->names_fields)
+		json_put_path(s->at, path, sizeof(path));
+	json_scan_position(&s->doc->text, spot_offset(s), &line, &column);
 	return err_set(e, -EINVAL, "%s%s%s at line %u column %u", path, *path ? ": " : "", what,
 		       line, column);
 }
 
-static int refuse_place(const struct json_doc *doc, const struct json_at *at, enum place place,
-			struct err *e, const char *fmt, ...)
+static int refuse_place(struct spot s, struct err *e, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+static int refuse_place(struct spot s, struct err *e, const char *fmt, ...)
 {
 	va_list ap;
 	va_start(ap, fmt);
-	int rc = refuse_va(doc, at, place, e, fmt, ap);
+	int rc = refuse_va(&s, e, fmt, ap);
 	va_end(ap);
 	return rc;
 }
@@ -85,7 +90,7 @@ int json_refuse(const struct json_doc *doc, const struct json_at *at, struct err
 {
 	va_list ap;
 	va_start(ap, fmt);
-	int rc = refuse_va(doc, at, PLACE_BEHIND, e, fmt, ap);
+	int rc = refuse_va(&(struct spot){ doc, at, PLACE_BEHIND }, e, fmt, ap);
 	va_end(ap);
 	return rc;
 }
@@ -152,7 +157,7 @@ int json_bad_type(const struct json_doc *doc, const struct json_at *at, const ch
 	char got[256];
 	const json_t *value = at ? at->value : doc->root;
 	bool is_container = json_is_object(value) || json_is_array(value);
-	return refuse_place(doc, at, is_container ? PLACE_BEFORE : PLACE_BEHIND, e,
+	return refuse_place((struct spot){ doc, at, is_container ? PLACE_BEFORE : PLACE_BEHIND }, e,
 			    "invalid type: %s, expected %s", describe(value, got, sizeof(got)),
 			    expected);
 }
@@ -160,7 +165,8 @@ int json_bad_type(const struct json_doc *doc, const struct json_at *at, const ch
 int json_missing(const struct json_doc *doc, const struct json_at *object, const char *field,
 		 struct err *e)
 {
-	return refuse_place(doc, object, PLACE_BEHIND, e, "missing field `%s`", field);
+	return refuse_place((struct spot){ doc, object, PLACE_BEHIND }, e, "missing field `%s`",
+			    field);
 }
 
 /* "`a`", "`a` or `b`", "one of `a`, `b`, `c`": the item-th of `count` names. */
@@ -182,7 +188,8 @@ static int unknown_field(const struct json_doc *doc, const struct json_at *at,
 		if (!f->is_hidden)
 			put_name(list, sizeof(list), item++, count, f->name);
 	}
-	return refuse_place(doc, at, PLACE_BEHIND_KEY, e, "unknown field `%.100s`, %s%s", at->key,
+	return refuse_place((struct spot){ doc, at, PLACE_BEHIND_KEY }, e,
+			    "unknown field `%.100s`, %s%s", at->key,
 			    count ? "expected " : "there are no fields", list);
 }
 
@@ -192,13 +199,14 @@ static int unknown_variant(const struct json_doc *doc, const struct json_at *at,
 	char list[512] = "";
 	size_t count = 0, item = 0;
 	if (f->bad_name)
-		return refuse_place(doc, at, PLACE_BEHIND, e, "%s", f->bad_name);
+		return refuse_place((struct spot){ doc, at, PLACE_BEHIND }, e, "%s", f->bad_name);
 	while (f->names[count].name)
 		count++;
 	for (const struct json_name *n = f->names; n->name; n++)
 		put_name(list, sizeof(list), item++, count, n->name);
-	return refuse_place(doc, at, PLACE_BEHIND, e, "unknown variant `%.100s`, expected %s",
-			    json_string_value(at->value), list);
+	return refuse_place((struct spot){ doc, at, PLACE_BEHIND }, e,
+			    "unknown variant `%.100s`, expected %s", json_string_value(at->value),
+			    list);
 }
 
 /* --- values --- */
@@ -210,7 +218,7 @@ static int bind_string(const struct json_doc *doc, const struct json_at *at,
 		return json_bad_type(doc, at, f->expected ? f->expected : "a string", e);
 	size_t len = json_string_length(at->value);
 	if (len >= f->size)
-		return refuse_place(doc, at, PLACE_BEHIND, e,
+		return refuse_place((struct spot){ doc, at, PLACE_BEHIND }, e,
 				    "invalid length %zu, expected a string of at most %zu bytes",
 				    len, f->size - 1);
 	memcpy(out, json_string_value(at->value), len + 1);
@@ -227,7 +235,7 @@ static int bind_number(const struct json_doc *doc, const struct json_at *at,
 		return json_bad_type(doc, at, expected, e);
 	json_int_t n = json_integer_value(at->value);
 	if (n < 0 || (uint64_t)n > max)
-		return refuse_place(doc, at, PLACE_BEHIND, e,
+		return refuse_place((struct spot){ doc, at, PLACE_BEHIND }, e,
 				    "invalid value: integer `%lld`, expected %s", n, expected);
 	uint32_t u32 = (uint32_t)n;
 	uint64_t u64 = (uint64_t)n;
@@ -244,7 +252,8 @@ static int bind_enum(const struct json_doc *doc, const struct json_at *at,
 	if (!json_is_string(at->value)) {
 		if (f->bad_name) /* Firecracker reads a string first, then looks for its name */
 			return json_bad_type(doc, at, "a string", e);
-		return refuse_place(doc, at, PLACE_FIRST_BYTE, e, "expected value");
+		return refuse_place((struct spot){ doc, at, PLACE_FIRST_BYTE }, e,
+				    "expected value");
 	}
 	const char *name = json_string_value(at->value);
 	for (const struct json_name *n = f->names; n->name; n++) {
@@ -286,7 +295,7 @@ static int bind_later(const struct json_doc *doc, const struct json_at *at,
 	if (json_is_nothing(at->value) || (f->fallback && json_is_string(at->value) &&
 					   !strcmp(json_string_value(at->value), f->fallback)))
 		return 0;
-	return refuse_place(doc, at, PLACE_BEHIND, e,
+	return refuse_place((struct spot){ doc, at, PLACE_BEHIND }, e,
 			    "field `%s` is not supported by this version of wick yet: %s", f->name,
 			    json_excerpt(at->value, value, sizeof(value)));
 }
@@ -320,7 +329,7 @@ static int bind_field(const struct json_doc *doc, const struct json_at *at,
 		return 0;
 	int rc = bind_value(doc, at, f, out + f->offset, e);
 	if (rc == 0 && f->check && (rc = f->check(f, at->value, &why)) < 0)
-		(void)refuse_place(doc, at, PLACE_BEHIND, e, "%s", why.text);
+		(void)refuse_place((struct spot){ doc, at, PLACE_BEHIND }, e, "%s", why.text);
 	if (rc == 0 && f->has)
 		*(bool *)(out + f->has - 1) = true;
 	return rc;

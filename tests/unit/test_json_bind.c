@@ -102,8 +102,10 @@ static const struct json_schema lax_schema = { "struct Two", two_fields, true };
 static const struct json_field no_fields[] = { { 0 } };
 static const struct json_schema none_schema = { "struct None", no_fields, false };
 
+static bool names_fields; /* in messages */
+
 static int bind(const char *text, size_t len, const struct json_schema *schema, void *out,
-		bool names_fields, struct err *e)
+		struct err *e)
 {
 	struct json_doc doc;
 	char *copy = malloc(len); /* of the exact size, for ASan */
@@ -211,8 +213,7 @@ static const struct row refused[] = {
 	  "EOF while parsing an object at line 1 column 13", NULL },
 	{ "an open list", "[1", "EOF while parsing a list at line 1 column 2", NULL },
 	{ "an open string", "{\"fla", "EOF while parsing a string at line 1 column 5", NULL },
-	{ "a string open at an escape", "{\"fla\\", "invalid escape at line 1 column 6",
-	  NULL },
+	{ "a string open at an escape", "{\"fla\\", "invalid escape at line 1 column 6", NULL },
 	{ "no value behind the colon", "{\"flag\":", "EOF while parsing a value at line 1 column 8",
 	  NULL },
 	{ "behind the end", "{} x", "trailing characters at line 1 column 4", NULL },
@@ -240,7 +241,7 @@ Test(json_bind, refuses_in_serdes_words)
 		struct thing out = { .name = "" };
 		struct err e = { "" };
 		int rc = bind(r->text, strlen(r->text), r->schema ? r->schema : &thing_schema, &out,
-			      false, &e);
+			      &e);
 		cr_expect_eq(rc, -EINVAL, "%s", r->claim);
 		cr_expect_str_eq(e.text, r->want, "%s: got %s", r->claim, e.text);
 	}
@@ -250,8 +251,8 @@ Test(json_bind, a_raw_nul_is_refused)
 {
 	struct thing out;
 	struct err e;
-	cr_expect_eq(bind("{\"na\0me\": 1}", 12, &thing_schema, &out, false, &e), -EINVAL);
-	cr_expect_eq(bind("{\"name\": \"a\"}\0", 14, &thing_schema, &out, false, &e), -EINVAL);
+	cr_expect_eq(bind("{\"na\0me\": 1}", 12, &thing_schema, &out, &e), -EINVAL);
+	cr_expect_eq(bind("{\"name\": \"a\"}\0", 14, &thing_schema, &out, &e), -EINVAL);
 }
 
 Test(json_bind, every_cut_of_a_good_document_is_refused)
@@ -261,7 +262,7 @@ Test(json_bind, every_cut_of_a_good_document_is_refused)
 	struct err e;
 	for (size_t len = 0; len < sizeof(text) - 1; len++) {
 		struct thing out = { .name = "" };
-		cr_expect_eq(bind(text, len, &thing_schema, &out, false, &e), -EINVAL, "%zu", len);
+		cr_expect_eq(bind(text, len, &thing_schema, &out, &e), -EINVAL, "%zu", len);
 	}
 }
 
@@ -273,7 +274,7 @@ Test(json_bind, reads_every_kind)
 		"\"name\":\"\xc3\xa4\\n\",\"later\":\"Sync\",\"hidden\":null}";
 	struct thing t = { .name = "" };
 	struct err e;
-	cr_assert_eq(bind(text, sizeof(text) - 1, &thing_schema, &t, false, &e), 0, "%s", e.text);
+	cr_assert_eq(bind(text, sizeof(text) - 1, &thing_schema, &t, &e), 0, "%s", e.text);
 	cr_expect_str_eq(t.name, "\xc3\xa4\n");
 	cr_expect(t.flag && t.has_colour && t.has_inner && t.inner.has_note);
 	cr_expect_eq(t.count, 255);
@@ -288,7 +289,7 @@ Test(json_bind, null_leaves_an_optional_field_absent)
 	static const char text[] = "{\"name\":\"a\",\"colour\":null,\"inner\":null,\"later\":null}";
 	struct thing t = { .colour = GREEN };
 	struct err e;
-	cr_assert_eq(bind(text, sizeof(text) - 1, &thing_schema, &t, false, &e), 0, "%s", e.text);
+	cr_assert_eq(bind(text, sizeof(text) - 1, &thing_schema, &t, &e), 0, "%s", e.text);
 	cr_expect(!t.has_colour && !t.has_inner);
 	cr_expect_eq(t.colour, GREEN);
 }
@@ -302,8 +303,7 @@ Test(json_bind, a_later_field_may_be_as_good_as_absent)
 		struct thing t = { .name = "" };
 		struct err e;
 		(void)snprintf(text, sizeof(text), "{\"name\":\"a\",\"later\":%s}", texts[i]);
-		cr_expect_eq(bind(text, strlen(text), &thing_schema, &t, false, &e), 0, "%s",
-			     e.text);
+		cr_expect_eq(bind(text, strlen(text), &thing_schema, &t, &e), 0, "%s", e.text);
 	}
 }
 
@@ -312,7 +312,7 @@ Test(json_bind, a_lax_table_ignores_what_it_does_not_know)
 	struct two two = { 0 };
 	struct err e;
 	static const char text[] = "{\"x\":{\"y\":[1,2]},\"LEVEL\":1,\"level\":\"bLUE\"}";
-	cr_assert_eq(bind(text, sizeof(text) - 1, &lax_schema, &two, false, &e), 0, "%s", e.text);
+	cr_assert_eq(bind(text, sizeof(text) - 1, &lax_schema, &two, &e), 0, "%s", e.text);
 	cr_expect_eq(two.level, BLUE);
 }
 
@@ -321,7 +321,8 @@ Test(json_bind, messages_name_the_field_when_asked_to)
 	struct thing t = { .name = "" };
 	struct err e;
 	static const char text[] = "{\"inner\":{\"size\":\"x\"}}";
-	cr_expect_lt(bind(text, sizeof(text) - 1, &thing_schema, &t, true, &e), 0);
+	names_fields = true;
+	cr_expect_lt(bind(text, sizeof(text) - 1, &thing_schema, &t, &e), 0);
 	cr_expect_str_eq(
 		e.text, "inner.size: invalid type: string \"x\", expected u32 at line 1 column 20");
 }
@@ -340,8 +341,8 @@ Test(json_bind, prints_what_it_reads)
 		struct thing t = { .name = "" };
 		struct err e;
 		size_t len;
-		cr_assert_eq(bind(texts[i], strlen(texts[i]), &thing_schema, &t, false, &e), 0,
-			     "%s", e.text);
+		cr_assert_eq(bind(texts[i], strlen(texts[i]), &thing_schema, &t, &e), 0, "%s",
+			     e.text);
 		char *printed = json_text_of(json_print(&thing_schema, &t), &len);
 		cr_expect_str_eq(printed, texts[i]);
 		cr_expect_eq(len, strlen(texts[i]));
@@ -408,7 +409,7 @@ Test(json_bind, deeper_is_refused_before_it_is_parsed)
 		struct thing t;
 		struct err e;
 		char *text = nested(depths[i], "[]");
-		cr_expect_eq(bind(text, strlen(text), &thing_schema, &t, false, &e), -EINVAL);
+		cr_expect_eq(bind(text, strlen(text), &thing_schema, &t, &e), -EINVAL);
 		cr_expect_str_eq(e.text, "recursion limit exceeded at line 1 column 129");
 		free(text);
 	}

@@ -320,7 +320,7 @@ Test(server, a_deaf_client_that_listens_after_all_gets_everything)
 	unsigned int sent = 0;
 	size_t part = 0; /* bytes of the last request that went out */
 	for (;;) {
-		ssize_t n = send(fd, GET_VERSION + part, sizeof(GET_VERSION) - 1 - part,
+		ssize_t n = send(fd, &GET_VERSION[part], sizeof(GET_VERSION) - 1 - part,
 				 MSG_DONTWAIT | MSG_NOSIGNAL);
 		struct pollfd p = { .fd = fd, .events = POLLOUT };
 		if (n < 0 && poll(&p, 1, 200) == 0)
