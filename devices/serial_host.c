@@ -70,6 +70,7 @@ int serial_sink_open(struct serial_sink *k, const char *path, struct err *e)
 	const int flags = O_CREAT | O_APPEND | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
 	k->fd = -1; /* field by field: the buffer stays untouched pages */
 	k->max_write = SERIAL_SINK_SIZE;
+	k->is_pollable = true;
 	if (!path) {
 		sink_open_stdout(k);
 		return 0;
@@ -130,10 +131,16 @@ void serial_sink_flush(struct serial_sink *k)
 	sink_drop_all(k);
 }
 
+void serial_sink_try(struct serial_sink *k)
+{
+	if (!k->is_full || !k->is_pollable)
+		serial_sink_flush(k);
+}
+
 void serial_sink_put(struct serial_sink *k, uint8_t byte)
 {
-	if (k->len == sizeof(k->buf) && !k->is_full)
-		serial_sink_flush(k);
+	if (k->len == sizeof(k->buf))
+		serial_sink_try(k);
 	if (k->len == sizeof(k->buf)) {
 		metric_add(&metrics.missed_write_count, 1);
 		return;

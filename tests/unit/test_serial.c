@@ -9,8 +9,7 @@
 #include "fakes/serial_rig.h"
 #include "vmm/base/bits.h"
 
-/* --- registers ---------------------------------------------------------------------------------
- */
+/* --- registers --------------------------------------------------------------------- */
 
 struct reset_case {
 	char claim[48];
@@ -122,8 +121,7 @@ Test(serial, wide_accesses_are_refused_and_counted)
 	cr_expect_lt(read(r.out, data, 1), 1);
 }
 
-/* --- loopback and FIFO -------------------------------------------------------------------------
- */
+/* --- loopback and FIFO ------------------------------------------------------------- */
 
 struct loop_lines_case {
 	char claim[48];
@@ -262,8 +260,7 @@ ParameterizedTest(struct trigger_case *c, serial, trigger_level)
 	serial_rig_fini(&r);
 }
 
-/* --- interrupts --------------------------------------------------------------------------------
- */
+/* --- interrupts -------------------------------------------------------------------- */
 
 Test(serial, iir_names_causes_by_priority_and_each_has_its_own_end)
 {
@@ -361,8 +358,7 @@ Test(serial, a_masked_and_unmasked_cause_pulses_again)
 	serial_rig_fini(&r);
 }
 
-/* --- the device tree ---------------------------------------------------------------------------
- */
+/* --- the device tree --------------------------------------------------------------- */
 
 Test(serial, its_node_is_firecrackers)
 {

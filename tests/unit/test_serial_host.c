@@ -31,8 +31,7 @@ static int unread_bytes(int fd)
 	return n;
 }
 
-/* --- input -------------------------------------------------------------------------------------
- */
+/* --- input ------------------------------------------------------------------------- */
 
 Test(serial_host, input_waits_in_the_pipe_until_the_guest_listens)
 {
@@ -125,8 +124,7 @@ Test(serial_host, a_regular_file_is_no_input)
 	serial_rig_fini(&r);
 }
 
-/* --- output ------------------------------------------------------------------------------------
- */
+/* --- output ------------------------------------------------------------------------ */
 
 Test(serial_host, a_line_is_out_when_its_newline_is)
 {
@@ -295,8 +293,7 @@ Test(serial_host, a_taken_window_fails_and_leaves_its_owner_alone)
 	serial_rig_fini(&r);
 }
 
-/* --- the terminal ------------------------------------------------------------------------------
- */
+/* --- the terminal ------------------------------------------------------------------ */
 
 struct pty {
 	int master;
