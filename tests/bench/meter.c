@@ -29,7 +29,7 @@ struct options {
 	uint64_t limit_ms;
 	uint64_t ram_mib; /* not 0: footprint wanted */
 	uint64_t settle_ms;
-	uint64_t profile; /* instructions between two samples; 0: none */
+	uint64_t profile; /* ns between two samples; 0: none */
 	bool calls, faults, maps, console;
 	char **argv;
 };

@@ -40,7 +40,7 @@ enum ring_kind {
 	RING_CALLS,   /* raw_syscalls:sys_enter with arguments */
 	RING_RETURNS, /* raw_syscalls:sys_exit */
 	RING_FAULTS,  /* page faults: the instruction and the address */
-	RING_PROFILE, /* the monitor's instruction pointer every so many instructions */
+	RING_PROFILE, /* the monitor's instruction pointer every so many ns */
 	RING_COUNT,
 };
 
