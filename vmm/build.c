@@ -104,11 +104,9 @@ static int step_gic(struct vm *vm, struct err *e)
 		return rc;
 	const struct irq_sink sink = gic_irq_sink(vm->gic);
 	irq_chip_init(&vm->irqs, &vm->kvm, &sink, LAYOUT_NR_GSIS);
-	vm->env = (struct device_env){ .kvm = &vm->kvm,
-				       .mem = vm->mem,
-				       .bus = vm->bus,
-				       .irqs = &vm->irqs,
-				       .loop = vm->loop };
+	vm->env = (struct device_env){
+		.kvm = &vm->kvm, .mem = vm->mem, .bus = vm->bus, .irqs = &vm->irqs, .loop = vm->loop
+	};
 	return 0;
 }
 
@@ -161,8 +159,11 @@ static int step_devices(struct vm *vm, struct err *e)
 static int step_load(struct vm *vm, struct err *e)
 {
 	const struct boot_source_config *b = &vm->config.boot;
-	return boot_load(vm->mem, vm->kernel_fd, b->kernel_image_path, vm->initrd_fd,
-			 b->initrd_path, &vm->boot, e);
+	const struct boot_files files = { .kernel_fd = vm->kernel_fd,
+					  .kernel_path = b->kernel_image_path,
+					  .initrd_fd = vm->initrd_fd,
+					  .initrd_path = b->initrd_path };
+	return boot_load(vm->mem, &files, &vm->boot, e);
 }
 
 static int describe_devices(struct vm *vm, struct fdt_list *nodes)

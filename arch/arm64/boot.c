@@ -271,13 +271,13 @@ static int load_kernel(struct plan *p, struct err *e)
 		       image_looks_like(head, n), takes);
 }
 
-int boot_load(const struct guest_mem *mem, int kernel_fd, const char *kernel_path, int initrd_fd,
-	      const char *initrd_path, struct boot_image *ret, struct err *e)
+int boot_load(const struct guest_mem *mem, const struct boot_files *files, struct boot_image *ret,
+	      struct err *e)
 {
 	struct plan p = {
 		.mem = mem,
-		.kernel = { .fd = kernel_fd, .what = "kernel", .path = kernel_path },
-		.initrd = { .fd = initrd_fd, .what = "initrd", .path = initrd_path },
+		.kernel = { files->kernel_fd, .what = "kernel", .path = files->kernel_path },
+		.initrd = { files->initrd_fd, .what = "initrd", .path = files->initrd_path },
 	};
 	int rc = source_open(&p.kernel, e);
 	if (!rc && has_initrd(&p))

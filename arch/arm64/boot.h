@@ -24,16 +24,23 @@ unsigned int boot_ram_ranges(uint64_t mem_mib, struct mem_range ret[2]);
 /* Physical address bits that the last byte of `mem_mib` of RAM needs. */
 unsigned int boot_ipa_bits(uint64_t mem_mib);
 
+/* Regular files, read from offset 0; the paths are for messages. */
+struct boot_files {
+	int kernel_fd;
+	const char *kernel_path;
+	int initrd_fd; /* -1: none */
+	const char *initrd_path;
+};
+
 /*
- * Reads kernel (arm64 Image or Image.gz) and initrd (initrd_fd -1: none) straight into guest memory
+ * Reads kernel (arm64 Image or Image.gz) and initrd straight into guest memory
  * and places the device tree. The header is checked as the arm64 boot protocol defines it
- * (Documentation/arch/arm64/booting.rst). `kernel_path`/`initrd_path` are for messages: a wrong
- * file is named with what it looks like. Both are regular files, read from offset 0.
+ * (Documentation/arch/arm64/booting.rst); a wrong file is named with what it looks like.
  *
  * The initrd ends where the device tree starts, but at the latest 32 GiB behind the start of RAM:
  * the protocol wants it and the kernel in one window of that size.
  */
-int boot_load(const struct guest_mem *mem, int kernel_fd, const char *kernel_path, int initrd_fd,
-	      const char *initrd_path, struct boot_image *ret, struct err *e);
+int boot_load(const struct guest_mem *mem, const struct boot_files *files, struct boot_image *ret,
+	      struct err *e);
 
 #endif

@@ -71,8 +71,8 @@ void boot_rig_fini(struct boot_rig *r)
 /* Loads and closes the files. */
 int boot_rig_load(struct boot_rig *r, int kernel_fd, int initrd_fd)
 {
-	int rc = boot_load(r->mem, kernel_fd, "/some/kernel", initrd_fd, "/some/initrd", &r->img,
-			   &r->err);
+	const struct boot_files files = { kernel_fd, "/some/kernel", initrd_fd, "/some/initrd" };
+	int rc = boot_load(r->mem, &files, &r->img, &r->err);
 	(void)close(kernel_fd);
 	if (initrd_fd >= 0)
 		(void)close(initrd_fd);

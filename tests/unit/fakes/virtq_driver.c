@@ -26,20 +26,18 @@ void virtq_init(struct virtq *q, struct guest_mem *mem, gpa_t at, uint16_t size)
 	};
 }
 
-void virtq_write_desc(const struct virtq *q, gpa_t table, uint32_t index, gpa_t addr, uint32_t len,
-		      uint16_t flags, uint16_t next)
+void virtq_write_desc(const struct virtq *q, gpa_t table, uint32_t index, struct virtq_desc desc)
 {
 	uint8_t *d = guest_ram_at(q->mem, table + UINT64_C(16) * index);
-	store_le64(d, addr);
-	store_le32(d + 8, len);
-	store_le16(d + 12, flags);
-	store_le16(d + 14, next);
+	store_le64(d, desc.addr);
+	store_le32(d + 8, desc.len);
+	store_le16(d + 12, desc.flags);
+	store_le16(d + 14, desc.next);
 }
 
-void virtq_desc(const struct virtq *q, uint16_t index, gpa_t addr, uint32_t len, uint16_t flags,
-		uint16_t next)
+void virtq_desc(const struct virtq *q, uint16_t index, struct virtq_desc desc)
 {
-	virtq_write_desc(q, q->desc, index, addr, len, flags, next);
+	virtq_write_desc(q, q->desc, index, desc);
 }
 
 static void put16(const struct virtq *q, gpa_t at, uint16_t v)

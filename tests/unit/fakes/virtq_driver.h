@@ -23,12 +23,17 @@ struct virtq {
 /* Lays zeroed rings out from `at` (4 KiB aligned; takes less than 16 KiB for 256 entries). */
 void virtq_init(struct virtq *q, struct guest_mem *mem, gpa_t at, uint16_t size);
 
+struct virtq_desc {
+	gpa_t addr;
+	uint32_t len;
+	uint16_t flags, next;
+};
+#define DESC(addr, len, flags, next) ((struct virtq_desc){ (addr), (len), (flags), (next) })
+
 /* Writes entry `index` of any descriptor table. */
-void virtq_write_desc(const struct virtq *q, gpa_t table, uint32_t index, gpa_t addr, uint32_t len,
-		      uint16_t flags, uint16_t next);
+void virtq_write_desc(const struct virtq *q, gpa_t table, uint32_t index, struct virtq_desc desc);
 /* The usual: entry of the queue's own table. */
-void virtq_desc(const struct virtq *q, uint16_t index, gpa_t addr, uint32_t len, uint16_t flags,
-		uint16_t next);
+void virtq_desc(const struct virtq *q, uint16_t index, struct virtq_desc desc);
 /* Puts a head on the available ring and moves the index. */
 void virtq_offer(struct virtq *q, uint16_t head);
 void virtq_set_avail_idx(struct virtq *q, uint16_t idx);
