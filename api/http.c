@@ -56,6 +56,10 @@ static enum http_event bad(struct http_reader *r, const char *fmt, ...)
 	va_start(ap, fmt);
 	(void)vsnprintf(r->error, sizeof(r->error), fmt, ap); /* cut is fine: a person reads it */
 	va_end(ap);
+	for (char *p = r->error; *p; p++) { /* it goes into an answer and a log line: text only */
+		if (*p < ' ' || *p > '~')
+			*p = '?';
+	}
 	r->stage = STAGE_BAD;
 	return HTTP_EVENT_BAD;
 }
@@ -310,10 +314,6 @@ static enum http_event refuse_long_line(struct http_reader *r)
 {
 	if (r->stage == STAGE_REQUEST_LINE)
 		return bad(r, "Invalid request.");
-	for (size_t i = 0; i < r->line_len; i++) { /* it goes into an answer: text only */
-		if (r->line[i] < ' ' || r->line[i] > '~')
-			r->line[i] = '?';
-	}
 	return bad(r, "Invalid header. Reason: Invalid content length. Header: %.*s",
 		   (int)r->line_len, r->line);
 }
