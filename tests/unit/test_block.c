@@ -108,9 +108,9 @@ static uint8_t request(struct rig *r, uint32_t type, uint64_t sector, uint32_t b
 {
 	uint16_t direction = type == OUT ? 0 : WRITE;
 	put_header(r, type, sector);
-	virtq_desc(&r->q, 0, HEADER, 16, NEXT, bytes ? 1 : 2);
-	virtq_desc(&r->q, 1, DATA, bytes, NEXT | direction, 2);
-	virtq_desc(&r->q, 2, STATUS, 1, WRITE, 0);
+	virtq_desc(&r->q, 0, DESC(HEADER, 16, NEXT, bytes ? 1 : 2));
+	virtq_desc(&r->q, 1, DESC(DATA, bytes, NEXT | direction, 2));
+	virtq_desc(&r->q, 2, DESC(STATUS, 1, WRITE, 0));
 	uint32_t len = run(r);
 	if (ret_len)
 		*ret_len = len;
@@ -305,10 +305,10 @@ static void cut_header(struct rig *r, uint32_t type, uint32_t cut, bool glued)
 	put_header(r, type, FIRST_SECTOR);
 	if (glued)
 		memcpy(at(r, second), at(r, HEADER + cut), 16 - cut);
-	virtq_desc(&r->q, 0, HEADER, cut, NEXT, 1);
-	virtq_desc(&r->q, 1, second, 16 - cut + (glued ? BYTES : 0), NEXT, glued ? 3 : 2);
-	virtq_desc(&r->q, 2, DATA, BYTES, NEXT | direction, 3);
-	virtq_desc(&r->q, 3, STATUS, 1, WRITE, 0);
+	virtq_desc(&r->q, 0, DESC(HEADER, cut, NEXT, 1));
+	virtq_desc(&r->q, 1, DESC(second, 16 - cut + (glued ? BYTES : 0), NEXT, glued ? 3 : 2));
+	virtq_desc(&r->q, 2, DESC(DATA, BYTES, NEXT | direction, 3));
+	virtq_desc(&r->q, 3, DESC(STATUS, 1, WRITE, 0));
 }
 
 Test(block, the_header_may_be_cut_anywhere)
@@ -339,16 +339,16 @@ Test(block, every_byte_may_be_a_descriptor)
 	rig_init(&r);
 	put_header(&r, IN, FIRST_SECTOR);
 	for (; n < 16; n++)
-		virtq_desc(&r.q, n, HEADER + n, 1, NEXT, n + 1);
+		virtq_desc(&r.q, n, DESC(HEADER + n, 1, NEXT, n + 1));
 	/* The data in pieces of every size that do not add up to sectors in between, scattered. */
 	gpa_t gpa = DATA;
 	for (uint32_t left = BYTES; left > 0; n++) {
 		uint32_t len = n < left ? n : left;
-		virtq_desc(&r.q, n, gpa, len, NEXT | WRITE, n + 1);
+		virtq_desc(&r.q, n, DESC(gpa, len, NEXT | WRITE, n + 1));
 		gpa += len + 64;
 		left -= len;
 	}
-	virtq_desc(&r.q, n, STATUS, 1, WRITE, 0);
+	virtq_desc(&r.q, n, DESC(STATUS, 1, WRITE, 0));
 	expect_shape(&r, IN, "scattered");
 	gpa = DATA;
 	for (uint32_t i = 16, done = 0; done < BYTES; i++) {
@@ -366,8 +366,8 @@ Test(block, the_status_byte_may_share_a_descriptor_with_the_data)
 	rig_init(&r);
 	put_header(&r, IN, FIRST_SECTOR);
 	*at(&r, DATA + BYTES) = NO_STATUS;
-	virtq_desc(&r.q, 0, HEADER, 16, NEXT, 1);
-	virtq_desc(&r.q, 1, DATA, BYTES + 1, WRITE, 0);
+	virtq_desc(&r.q, 0, DESC(HEADER, 16, NEXT, 1));
+	virtq_desc(&r.q, 1, DESC(DATA, BYTES + 1, WRITE, 0));
 	cr_expect_eq(run(&r), BYTES + 1);
 	cr_expect_eq(*at(&r, DATA + BYTES), OK);
 	cr_expect_eq(*at(&r, STATUS), NO_STATUS);
@@ -383,12 +383,12 @@ Test(block, a_whole_request_in_an_indirect_table_of_256)
 	plug(&r);
 	put_header(&r, IN, 0);
 	memset(at(&r, DATA), 0xaa, SEGS * 512);
-	virtq_write_desc(&r.q, TABLE, 0, HEADER, 16, NEXT, 1);
+	virtq_write_desc(&r.q, TABLE, 0, DESC(HEADER, 16, NEXT, 1));
 	for (uint16_t i = 1; i <= SEGS; i++)
-		virtq_write_desc(&r.q, TABLE, i, DATA + (i - 1) * UINT64_C(512), 512, NEXT | WRITE,
-				 i + 1);
-	virtq_write_desc(&r.q, TABLE, SEGS + 1, STATUS, 1, WRITE, 0);
-	virtq_desc(&r.q, 0, TABLE, (SEGS + 2) * 16, VRING_DESC_F_INDIRECT, 0);
+		virtq_write_desc(&r.q, TABLE, i,
+				 DESC(DATA + (i - 1) * UINT64_C(512), 512, NEXT | WRITE, i + 1));
+	virtq_write_desc(&r.q, TABLE, SEGS + 1, DESC(STATUS, 1, WRITE, 0));
+	virtq_desc(&r.q, 0, DESC(TABLE, (SEGS + 2) * 16, VRING_DESC_F_INDIRECT, 0));
 	cr_expect_eq(run(&r), SEGS * 512 + 1);
 	cr_expect_eq(*at(&r, STATUS), OK);
 	cr_expect_eq(*at(&r, DATA + SEGS * 512 - 1), 0);
@@ -401,12 +401,12 @@ Test(block, a_header_that_is_too_short_fails_in_the_status_byte)
 	rig_init(&r);
 	for (uint32_t len = 1; len < 16; len++) {
 		put_header(&r, IN, 0);
-		virtq_desc(&r.q, 0, HEADER, len, NEXT, 1);
-		virtq_desc(&r.q, 1, STATUS, 1, WRITE, 0);
+		virtq_desc(&r.q, 0, DESC(HEADER, len, NEXT, 1));
+		virtq_desc(&r.q, 1, DESC(STATUS, 1, WRITE, 0));
 		cr_expect_eq(run(&r), 1);
 		cr_expect_eq(*at(&r, STATUS), IOERR, "header of %u bytes", len);
 	}
-	virtq_desc(&r.q, 0, STATUS, 1, WRITE, 0);
+	virtq_desc(&r.q, 0, DESC(STATUS, 1, WRITE, 0));
 	*at(&r, STATUS) = NO_STATUS;
 	cr_expect_eq(run(&r), 1, "no header at all");
 	cr_expect_eq(*at(&r, STATUS), IOERR);
@@ -418,7 +418,7 @@ Test(block, a_request_without_a_status_byte_needs_a_reset)
 	struct rig r;
 	rig_init(&r);
 	put_header(&r, IN, 0);
-	virtq_desc(&r.q, 0, HEADER, 16, 0, 0);
+	virtq_desc(&r.q, 0, DESC(HEADER, 16, 0, 0));
 	virtq_offer(&r.q, 0);
 	machine_kick(&r.m, 0);
 	cr_expect_eq(virtq_used_idx(&r.q), 0);
@@ -443,10 +443,10 @@ Test(block, a_full_ring_is_served_and_so_is_what_comes_behind_it)
 			gpa_t header = HEADER + i * UINT64_C(16);
 			store_le32(at(&r, header), IN);
 			store_le64(at(&r, header + 8), i % NSECTORS);
-			virtq_desc(&r.q, 3 * i, header, 16, NEXT, 3 * i + 1);
-			virtq_desc(&r.q, 3 * i + 1, DATA + i * UINT64_C(512), 512, NEXT | WRITE,
-				   3 * i + 2);
-			virtq_desc(&r.q, 3 * i + 2, STATUS + i, 1, WRITE, 0);
+			virtq_desc(&r.q, 3 * i, DESC(header, 16, NEXT, 3 * i + 1));
+			virtq_desc(&r.q, 3 * i + 1,
+				   DESC(DATA + i * UINT64_C(512), 512, NEXT | WRITE, 3 * i + 2));
+			virtq_desc(&r.q, 3 * i + 2, DESC(STATUS + i, 1, WRITE, 0));
 			*at(&r, STATUS + i) = NO_STATUS;
 			virtq_offer(&r.q, 3 * i);
 		}
@@ -469,9 +469,9 @@ Test(block, more_bytes_than_a_batch_may_hold_are_served_in_several)
 	file_init(&r, 16 * MIB);
 	plug(&r);
 	put_header(&r, IN, 0);
-	virtq_desc(&r.q, 0, HEADER, 16, NEXT, 1);
-	virtq_desc(&r.q, 1, GUEST_RAM + 16 * MIB, 16 * MIB, NEXT | WRITE, 2);
-	virtq_desc(&r.q, 2, STATUS, 1, WRITE, 0);
+	virtq_desc(&r.q, 0, DESC(HEADER, 16, NEXT, 1));
+	virtq_desc(&r.q, 1, DESC(GUEST_RAM + 16 * MIB, 16 * MIB, NEXT | WRITE, 2));
+	virtq_desc(&r.q, 2, DESC(STATUS, 1, WRITE, 0));
 	for (int i = 0; i < 7; i++)
 		virtq_offer(&r.q, 0);
 	machine_kick(&r.m, 0);

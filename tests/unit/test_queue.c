@@ -50,17 +50,11 @@ static void rig_init(struct rig *r, uint64_t features)
 
 /* --- malformed chains ----------------------------------------------------------------------------- */
 
-struct row_desc {
-	gpa_t addr;
-	uint32_t len;
-	uint16_t flags, next;
-};
-
 struct malformed_case {
 	char claim[56];
 	uint16_t head;
-	struct row_desc desc[3];     /* entries 0 to 2 of the queue's table */
-	struct row_desc indirect[3]; /* of the table at TABLE */
+	struct virtq_desc desc[3];     /* entries 0 to 2 of the queue's table */
+	struct virtq_desc indirect[3]; /* of the table at TABLE */
 	char fault[64];
 };
 
@@ -142,9 +136,8 @@ ParameterizedTest(struct malformed_case *c, queue, malformed_chains_are_refused)
 	struct rig r;
 	rig_init(&r, FEATURES);
 	for (uint16_t i = 0; i < ARRAY_SIZE(c->desc); i++) {
-		const struct row_desc *d = &c->desc[i], *t = &c->indirect[i];
-		virtq_desc(&r.driver, i, d->addr, d->len, d->flags, d->next);
-		virtq_write_desc(&r.driver, TABLE, i, t->addr, t->len, t->flags, t->next);
+		virtq_desc(&r.driver, i, c->desc[i]);
+		virtq_write_desc(&r.driver, TABLE, i, c->indirect[i]);
 	}
 	virtq_offer(&r.driver, c->head);
 	for (int again = 0; again < 2; again++) {
@@ -159,8 +152,8 @@ Test(queue, an_indirect_descriptor_needs_the_feature)
 {
 	struct rig r;
 	rig_init(&r, BIT64(VIRTIO_F_VERSION_1));
-	virtq_desc(&r.driver, 0, TABLE, 16, INDIRECT, 0);
-	virtq_write_desc(&r.driver, TABLE, 0, BUFFER, 16, 0, 0);
+	virtq_desc(&r.driver, 0, DESC(TABLE, 16, INDIRECT, 0));
+	virtq_write_desc(&r.driver, TABLE, 0, DESC(BUFFER, 16, 0, 0));
 	virtq_offer(&r.driver, 0);
 	cr_expect_eq(queue_pop(&r.queue, &r.chain), -EBADMSG);
 	cr_expect_str_eq(r.queue.fault, "indirect descriptor without the feature");
@@ -190,7 +183,7 @@ ParameterizedTest(struct jump_case *c, queue, available_index_jumps)
 {
 	struct rig r;
 	rig_init(&r, FEATURES);
-	virtq_desc(&r.driver, 0, BUFFER, 16, 0, 0);
+	virtq_desc(&r.driver, 0, DESC(BUFFER, 16, 0, 0));
 	r.queue.next_avail = r.queue.seen_avail = c->from;
 	virtq_set_avail_idx(&r.driver, c->to);
 	cr_expect_eq(queue_pop(&r.queue, &r.chain), c->want, "%s", c->claim);
@@ -203,15 +196,15 @@ Test(queue, more_than_4_gib_in_one_chain_is_refused)
 	rig_init(&r, FEATURES);
 	/* 128 times 32 MiB is 2^32 and allowed; the 129th is not. */
 	for (uint16_t i = 0; i < 129; i++)
-		virtq_write_desc(&r.driver, TABLE, i, GUEST_RAM, GUEST_RAM_SIZE, NEXT,
-				 (uint16_t)(i + 1));
-	virtq_write_desc(&r.driver, TABLE, 127, GUEST_RAM, GUEST_RAM_SIZE, 0, 0);
-	virtq_desc(&r.driver, 0, TABLE, 129 * 16, INDIRECT, 0);
+		virtq_write_desc(&r.driver, TABLE, i,
+				 DESC(GUEST_RAM, GUEST_RAM_SIZE, NEXT, (uint16_t)(i + 1)));
+	virtq_write_desc(&r.driver, TABLE, 127, DESC(GUEST_RAM, GUEST_RAM_SIZE, 0, 0));
+	virtq_desc(&r.driver, 0, DESC(TABLE, 129 * 16, INDIRECT, 0));
 	virtq_offer(&r.driver, 0);
 	cr_expect_eq(queue_pop(&r.queue, &r.chain), 1);
 	cr_expect_eq(r.chain.readable.bytes, BIT64(32));
 
-	virtq_write_desc(&r.driver, TABLE, 127, GUEST_RAM, GUEST_RAM_SIZE, NEXT, 128);
+	virtq_write_desc(&r.driver, TABLE, 127, DESC(GUEST_RAM, GUEST_RAM_SIZE, NEXT, 128));
 	virtq_offer(&r.driver, 0);
 	cr_expect_eq(queue_pop(&r.queue, &r.chain), -EBADMSG);
 	cr_expect_str_eq(r.queue.fault, "chain of more than 2^32 bytes");
@@ -224,10 +217,11 @@ Test(queue, a_chain_is_what_the_driver_wrote)
 {
 	struct rig r;
 	rig_init(&r, FEATURES);
-	virtq_desc(&r.driver, 5, BUFFER, 16, NEXT, 2);
-	virtq_desc(&r.driver, 2, BUFFER + 16, 100, NEXT, 7);
-	virtq_desc(&r.driver, 7, GUEST_RAM_HIGH + GUEST_RAM_HIGH_SIZE - 512, 512, NEXT | WRITE, 0);
-	virtq_desc(&r.driver, 0, RAM_END - 1, 1, WRITE, 0);
+	virtq_desc(&r.driver, 5, DESC(BUFFER, 16, NEXT, 2));
+	virtq_desc(&r.driver, 2, DESC(BUFFER + 16, 100, NEXT, 7));
+	virtq_desc(&r.driver, 7,
+		   DESC(GUEST_RAM_HIGH + GUEST_RAM_HIGH_SIZE - 512, 512, NEXT | WRITE, 0));
+	virtq_desc(&r.driver, 0, DESC(RAM_END - 1, 1, WRITE, 0));
 	cr_expect_eq(queue_pop(&r.queue, &r.chain), 0, "nothing was offered");
 	virtq_offer(&r.driver, 5);
 	cr_assert_eq(queue_pop(&r.queue, &r.chain), 1);
@@ -247,10 +241,11 @@ Test(queue, direct_descriptors_may_lead_to_an_indirect_table)
 	struct rig r;
 	rig_init(&r, FEATURES);
 	/* The table lies at an odd address, and the flag WRITE on the way to it means nothing (2.7.5.3.2). */
-	virtq_desc(&r.driver, 0, BUFFER, 16, NEXT, 1);
-	virtq_desc(&r.driver, 1, TABLE + 1, 32, INDIRECT | WRITE, 0);
-	virtq_write_desc(&r.driver, TABLE + 1, 0, BUFFER + 16, 8, NEXT, 1);
-	virtq_write_desc(&r.driver, TABLE + 1, 1, BUFFER + 64, 4, WRITE | 0x8000 /* unknown */, 0);
+	virtq_desc(&r.driver, 0, DESC(BUFFER, 16, NEXT, 1));
+	virtq_desc(&r.driver, 1, DESC(TABLE + 1, 32, INDIRECT | WRITE, 0));
+	virtq_write_desc(&r.driver, TABLE + 1, 0, DESC(BUFFER + 16, 8, NEXT, 1));
+	virtq_write_desc(&r.driver, TABLE + 1, 1,
+			 DESC(BUFFER + 64, 4, WRITE | 0x8000 /* unknown */, 0));
 	virtq_offer(&r.driver, 0);
 	cr_assert_eq(queue_pop(&r.queue, &r.chain), 1, "%s", r.queue.fault);
 	cr_expect_eq(r.chain.readable.bytes, 24);
@@ -283,10 +278,11 @@ ParameterizedTest(struct length_case *c, queue, chain_lengths)
 	rig_init_size(&r, FEATURES, c->queue_size);
 	gpa_t table = c->is_indirect ? TABLE : r.driver.desc;
 	for (uint16_t i = 0; i < c->length; i++)
-		virtq_write_desc(&r.driver, table, i, BUFFER + i, 1, i + 1 < c->length ? NEXT : 0,
-				 (uint16_t)(i + 1));
+		virtq_write_desc(
+			&r.driver, table, i,
+			DESC(BUFFER + i, 1, i + 1 < c->length ? NEXT : 0, (uint16_t)(i + 1)));
 	if (c->is_indirect)
-		virtq_desc(&r.driver, 0, TABLE, UINT32_C(16) * c->length, INDIRECT, 0);
+		virtq_desc(&r.driver, 0, DESC(TABLE, UINT32_C(16) * c->length, INDIRECT, 0));
 	virtq_offer(&r.driver, 0);
 	cr_expect_eq(queue_pop(&r.queue, &r.chain), c->want, "%s", c->claim);
 	if (c->want == 1)
@@ -298,10 +294,10 @@ Test(queue, what_the_driver_changes_after_the_check_changes_nothing)
 {
 	struct rig r;
 	rig_init(&r, FEATURES);
-	virtq_desc(&r.driver, 0, BUFFER, 16, 0, 0);
+	virtq_desc(&r.driver, 0, DESC(BUFFER, 16, 0, 0));
 	virtq_offer(&r.driver, 0);
 	cr_assert_eq(queue_pop(&r.queue, &r.chain), 1);
-	virtq_desc(&r.driver, 0, 0, UINT32_MAX, NEXT, 0xffff);
+	virtq_desc(&r.driver, 0, DESC(0, UINT32_MAX, NEXT, 0xffff));
 	cr_expect_eq(r.chain.readable.seg[0].iov_base, guest_ram_at(r.mem, BUFFER));
 	cr_expect_eq(r.chain.readable.seg[0].iov_len, 16);
 	mem_destroy(r.mem);
@@ -314,7 +310,7 @@ Test(queue, indices_wrap_at_65536)
 	for (uint32_t i = 0; i < 70000; i++) {
 		uint16_t head = i % SIZE;
 		uint32_t id, len;
-		virtq_desc(&r.driver, head, BUFFER + i, 1 + i % 7, WRITE, 0);
+		virtq_desc(&r.driver, head, DESC(BUFFER + i, 1 + i % 7, WRITE, 0));
 		virtq_offer(&r.driver, head);
 		cr_assert_eq(queue_pop(&r.queue, &r.chain), 1, "request %u", i);
 		cr_assert_eq(r.chain.writable.bytes, 1 + i % 7, "request %u", i);
@@ -387,7 +383,7 @@ Test(queue, kicks_are_suppressed_by_the_flag)
 	cr_expect_not(queue_enable_kicks(&r.queue), "the ring is empty");
 	cr_expect_eq(virtq_used_flags(&r.driver), 0);
 	queue_disable_kicks(&r.queue);
-	virtq_desc(&r.driver, 0, BUFFER, 16, 0, 0);
+	virtq_desc(&r.driver, 0, DESC(BUFFER, 16, 0, 0));
 	virtq_offer(&r.driver, 0);
 	cr_expect(queue_enable_kicks(&r.queue), "one came while kicks were off");
 	mem_destroy(r.mem);
@@ -397,7 +393,7 @@ Test(queue, kicks_are_suppressed_by_avail_event)
 {
 	struct rig r;
 	rig_init(&r, FEATURES | EVENTS);
-	virtq_desc(&r.driver, 0, BUFFER, 16, 0, 0);
+	virtq_desc(&r.driver, 0, DESC(BUFFER, 16, 0, 0));
 	virtq_offer(&r.driver, 0);
 	virtq_offer(&r.driver, 0);
 	queue_disable_kicks(&r.queue);
@@ -468,7 +464,7 @@ Test(queue, reset_forgets_everything)
 	struct rig r;
 	struct queue fresh;
 	rig_init(&r, FEATURES | EVENTS);
-	virtq_desc(&r.driver, 0, BUFFER, 16, 0, 0);
+	virtq_desc(&r.driver, 0, DESC(BUFFER, 16, 0, 0));
 	virtq_offer(&r.driver, 0);
 	cr_assert_eq(queue_pop(&r.queue, &r.chain), 1);
 	queue_push(&r.queue, 0, 0);

@@ -64,8 +64,8 @@ ParameterizedTest(struct size_case *c, rng, sizes)
 	rig_init(&r);
 	for (uint16_t i = 0; i < 3 && c->len[i]; i++) {
 		bool is_last = i == 2 || !c->len[i + 1];
-		virtq_desc(&r.q, i, BUFFER + offset, c->len[i], is_last ? WRITE : WRITE | NEXT,
-			   i + 1);
+		virtq_desc(&r.q, i,
+			   DESC(BUFFER + offset, c->len[i], is_last ? WRITE : WRITE | NEXT, i + 1));
 		offset += c->len[i];
 	}
 	virtq_offer(&r.q, 0);
@@ -85,7 +85,7 @@ Test(rng, two_requests_get_different_numbers)
 	struct rig r;
 	rig_init(&r);
 	for (uint16_t i = 0; i < 2; i++) {
-		virtq_desc(&r.q, i, BUFFER + 32u * i, 32, WRITE, 0);
+		virtq_desc(&r.q, i, DESC(BUFFER + 32u * i, 32, WRITE, 0));
 		virtq_offer(&r.q, i);
 	}
 	machine_kick(&r.m, 0);
@@ -99,7 +99,7 @@ Test(rng, a_request_with_nowhere_to_write_needs_a_reset)
 {
 	struct rig r;
 	rig_init(&r);
-	virtq_desc(&r.q, 0, BUFFER, 64, 0, 0);
+	virtq_desc(&r.q, 0, DESC(BUFFER, 64, 0, 0));
 	virtq_offer(&r.q, 0);
 	machine_kick(&r.m, 0);
 	cr_expect_eq(virtq_used_idx(&r.q), 0);

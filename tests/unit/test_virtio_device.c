@@ -36,7 +36,7 @@ static void rig_init(struct rig *r)
 /* Offers one writable buffer of 8 bytes. */
 static void offer(struct rig *r)
 {
-	virtq_desc(&r->q, 0, BUFFER, 8, VRING_DESC_F_WRITE, 0);
+	virtq_desc(&r->q, 0, DESC(BUFFER, 8, VRING_DESC_F_WRITE, 0));
 	virtq_offer(&r->q, 0);
 }
 
@@ -252,7 +252,7 @@ Test(virtio_device, a_malformed_chain_needs_a_reset)
 	rig_init(&r);
 	machine_bring_up(&r.m, VERSION, &r.q);
 	offer(&r);
-	virtq_desc(&r.q, 1, 0, 8, VRING_DESC_F_WRITE, 0);
+	virtq_desc(&r.q, 1, DESC(0, 8, VRING_DESC_F_WRITE, 0));
 	virtq_offer(&r.q, 1);
 	virtq_offer(&r.q, 0);
 	machine_kick(&r.m, 0);

@@ -40,7 +40,7 @@ static void rig_init(struct rig *r)
 /* Offers one writable buffer of 8 bytes. */
 static void offer(struct rig *r)
 {
-	virtq_desc(&r->q, 0, BUFFER, 8, VRING_DESC_F_WRITE, 0);
+	virtq_desc(&r->q, 0, DESC(BUFFER, 8, VRING_DESC_F_WRITE, 0));
 	virtq_offer(&r->q, 0);
 }
 
