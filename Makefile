@@ -68,7 +68,7 @@ $(O)/%.o: %.c
 # Everything but main.c and kvm.c goes into one archive with the fakes; a test links what it names.
 UNIT_SAN    ?= address,undefined
 UNIT_CFLAGS := $(BASE_FLAGS) -O1 -g -fno-omit-frame-pointer $(if $(UNIT_SAN),-fsanitize=$(UNIT_SAN) -fno-sanitize-recover=all) \
-	-I$(U)/include -Itests/unit -Wno-missing-prototypes
+	-I$(U)/include -Itests/unit -Itests/fuzz -Wno-missing-prototypes
 UNIT_LIB_SRCS := $(filter-out vmm/main.c vmm/core/kvm.c,$(SRCS)) $(sort $(wildcard tests/unit/fakes/*.c))
 UNIT_LIB_OBJS := $(UNIT_LIB_SRCS:%.c=$(U)/%.o)
 UNIT_SRCS  := $(sort $(wildcard tests/unit/test_*.c))
@@ -95,6 +95,19 @@ $(U)/test_%: $(U)/tests/unit/test_%.o $(U)/libwick.a
 .PHONY: unit
 unit: $(UNIT_TESTS)
 	$(Q)tools/run-unit $(UNIT_TESTS)
+
+# --- fuzzers: the same objects, a mutating driver, a corpus each; SECONDS each -----------------------------
+FUZZ_SECONDS ?= 20
+FUZZ_SEED    ?= 1
+FUZZERS := $(patsubst tests/fuzz/%.c,%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
+$(FUZZERS:%=$(U)/%): $(U)/fuzz_%: $(U)/tests/fuzz/fuzz_%.o $(U)/tests/fuzz/driver.o $(U)/libwick.a
+	$(Q)printf '  LD   %s\n' $@
+	$(Q)$(NATIVE_CC) $(UNIT_CFLAGS) -o $@ $^ $(LIBS)
+
+.PHONY: fuzz
+fuzz: $(FUZZERS:%=$(U)/%)
+	$(Q)for f in $(FUZZERS); do echo "== $$f, $(FUZZ_SECONDS) s"; \
+		$(U)/$$f $(FUZZ_SECONDS) $(FUZZ_SEED) tests/fuzz/corpus/$${f#fuzz_}/* || exit 1; done
 
 # --- style: formatting, layers, function lengths, and both compilers without a warning ------------------
 .PHONY: style
@@ -133,6 +146,7 @@ shell: all devhost guest
 test: all
 	@tools/setup build test devhost
 	$(Q)$(MAKE) unit
+	$(Q)$(MAKE) fuzz FUZZ_SECONDS=5
 	$(Q)$(MAKE) system
 
 .PHONY: help
@@ -145,6 +159,7 @@ help:
 	@echo '  make test     all tests: unit tests natively with sanitizers, system tests on real KVM'
 	@echo '  make unit     the unit tests alone'
 	@echo '  make system   the system tests alone'
+	@echo '  make fuzz     the fuzzers, FUZZ_SECONDS=20 each'
 	@echo '  make style    formatting, layers, function lengths, gcc and clang without warnings'
 	@echo '  make bench    figures in deterministic mode, beside QEMU in the same emulated host'
 	@echo '  make clean    remove what was built; downloads stay (make distclean removes them too)'
