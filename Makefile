@@ -22,7 +22,10 @@ CROSS :=
 else
 CROSS := aarch64-linux-gnu-
 endif
-ARM64_CC    ?= $(CROSS)gcc
+# Cross-built wick is linked with Debian's own arm64 libraries, which tools/setup unpacks here: the -dev packages of two
+# architectures cannot be installed side by side.
+SYSROOT := $(CURDIR)/build/sysroot
+ARM64_CC ?= $(CROSS)gcc $(if $(CROSS),--sysroot=$(SYSROOT) -B$(SYSROOT)/usr/lib/aarch64-linux-gnu/)
 ARM64_STRIP ?= $(CROSS)strip
 NATIVE_CC   ?= gcc
 
@@ -75,7 +78,7 @@ UNIT_SRCS  := $(sort $(wildcard tests/unit/test_*.c))
 UNIT_TESTS := $(UNIT_SRCS:tests/unit/%.c=$(U)/%)
 
 # The arm64 KVM ABI, also when the tests are built for x86-64.
-ARM64_ASM := $(firstword $(wildcard /usr/include/aarch64-linux-gnu/asm /usr/aarch64-linux-gnu/include/asm) /usr/include/aarch64-linux-gnu/asm)
+ARM64_ASM := $(firstword $(wildcard $(SYSROOT)/usr/include/aarch64-linux-gnu/asm) /usr/include/aarch64-linux-gnu/asm)
 $(U)/include/.stamp:
 	$(Q)mkdir -p $(U)/include/asm
 	$(Q)ln -sf $(foreach h,kvm.h ptrace.h sve_context.h hwcap.h,$(ARM64_ASM)/$(h)) $(U)/include/asm/
@@ -93,7 +96,12 @@ $(U)/test_%: $(U)/tests/unit/test_%.o $(U)/libwick.a
 	$(Q)$(NATIVE_CC) $(UNIT_CFLAGS) -o $@ $< $(U)/libwick.a $(LIBS) -lcriterion
 
 .PHONY: unit
-unit: $(UNIT_TESTS)
+unit:
+	@tools/setup build test
+	$(Q)$(MAKE) unit-run
+
+.PHONY: unit-run
+unit-run: $(UNIT_TESTS)
 	$(Q)tools/run-unit $(UNIT_TESTS)
 
 # --- fuzzers: the same objects, a mutating driver, a corpus each; SECONDS each -----------------------------
@@ -105,7 +113,12 @@ $(FUZZERS:%=$(U)/%): $(U)/fuzz_%: $(U)/tests/fuzz/fuzz_%.o $(U)/tests/fuzz/drive
 	$(Q)$(NATIVE_CC) $(UNIT_CFLAGS) -o $@ $^ $(LIBS)
 
 .PHONY: fuzz
-fuzz: $(FUZZERS:%=$(U)/%)
+fuzz:
+	@tools/setup build test
+	$(Q)$(MAKE) fuzz-run
+
+.PHONY: fuzz-run
+fuzz-run: $(FUZZERS:%=$(U)/%)
 	$(Q)for f in $(FUZZERS); do echo "== $$f, $(FUZZ_SECONDS) s"; \
 		$(U)/$$f $(FUZZ_SECONDS) $(FUZZ_SEED) tests/fuzz/corpus/$${f#fuzz_}/* || exit 1; done
 
@@ -144,7 +157,6 @@ shell: all devhost guest
 # --- tests --------------------------------------------------------------------------------------------
 .PHONY: test
 test: all
-	@tools/setup build test devhost
 	$(Q)$(MAKE) unit
 	$(Q)$(MAKE) fuzz FUZZ_SECONDS=5
 	$(Q)$(MAKE) system
