@@ -197,7 +197,7 @@ static int blk_create(const struct device_env *env, const void *config, struct d
 	if (!b)
 		return err_set_os(e, -ENOMEM, "Cannot make drive %s", c->drive_id);
 	b->is_read_only = c->is_read_only;
-	b->can_flush = c->has_cache_type && c->cache_type == BLOCK_CACHE_WRITEBACK;
+	b->can_flush = c->cache_type == BLOCK_CACHE_WRITEBACK; /* absent reads as Unsafe */
 	memcpy(b->drive_id, c->drive_id, sizeof(b->drive_id));
 	virtio_init(&b->virtio, &block_device_ops, &blk_virtio_ops, env,
 		    BIT64(VIRTIO_BLK_F_SEG_MAX) | BIT64(VIRTIO_BLK_F_BLK_SIZE) |

@@ -142,9 +142,11 @@ ParameterizedTestParameters(block, features)
 {
 	enum { BASE = 1 << VIRTIO_BLK_F_SEG_MAX | 1 << VIRTIO_BLK_F_BLK_SIZE | 0x30000000 };
 	static struct offer_case cases[] = {
-		{ "cache type not given", false, false, BLOCK_CACHE_UNSAFE, BASE },
+		{ "cache type not given", false, false, 0, BASE },
 		{ "Unsafe", false, true, BLOCK_CACHE_UNSAFE, BASE },
 		{ "Writeback", false, true, BLOCK_CACHE_WRITEBACK, BASE | 1 << VIRTIO_BLK_F_FLUSH },
+		{ "the value alone counts", false, false, BLOCK_CACHE_WRITEBACK,
+		  BASE | 1 << VIRTIO_BLK_F_FLUSH },
 		{ "read-only", true, false, BLOCK_CACHE_UNSAFE, BASE | 1 << VIRTIO_BLK_F_RO },
 	};
 	return cr_make_param_array(struct offer_case, cases, ARRAY_SIZE(cases));
