@@ -40,7 +40,8 @@ static int check_cpu_template(const struct json_field *f, const json_t *value, s
 
 /* `null` is refused for a plain value with a default, and accepted for an Option. */
 static const struct json_field machine_put_fields[] = {
-	UPDATE("vcpu_count", U32, vcpu_count, .required = true, .max = UINT8_MAX, .expected = "u8"),
+	/* Firecracker's type in messages; the limit is the host's, and vm_config.c checks it. */
+	UPDATE("vcpu_count", U32, vcpu_count, .required = true, .expected = "u8"),
 	UPDATE("mem_size_mib", U64, mem_size_mib, .required = true, .expected = "usize"),
 	UPDATE("smt", BOOL, smt),
 	UPDATE("cpu_template", ENUM, cpu_template, .nullable = true, .names = cpu_template_names,
@@ -54,7 +55,7 @@ static const struct json_field machine_put_fields[] = {
 const struct json_schema machine_put_schema = { "struct MachineConfig", machine_put_fields, false };
 
 static const struct json_field machine_patch_fields[] = {
-	UPDATE("vcpu_count", U32, vcpu_count, .nullable = true, .max = UINT8_MAX, .expected = "u8"),
+	UPDATE("vcpu_count", U32, vcpu_count, .nullable = true, .expected = "u8"),
 	UPDATE("mem_size_mib", U64, mem_size_mib, .nullable = true, .expected = "usize"),
 	UPDATE("smt", BOOL, smt, .nullable = true),
 	UPDATE("cpu_template", ENUM, cpu_template, .nullable = true, .names = cpu_template_names,

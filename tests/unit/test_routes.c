@@ -118,8 +118,8 @@ static const struct row rows[] = {
 	{ "a machine without memory", API_PUT, "/machine-config", "{\"vcpu_count\": 1}", 400,
 	  NOTHING, SERDE "missing field `mem_size_mib` at line 1 column 17." },
 	{ "too many vCPUs for the type", API_PUT, "/machine-config",
-	  "{\"vcpu_count\": 300, \"mem_size_mib\": 1}", 400, NOTHING,
-	  SERDE "invalid value: integer `300`, expected u8 at line 1 column 18." },
+	  "{\"vcpu_count\": 4294967296, \"mem_size_mib\": 1}", 400, NOTHING,
+	  SERDE "invalid value: integer `4294967296`, expected u8 at line 1 column 25." },
 	{ "a field nobody knows", API_PATCH, "/machine-config", "{\"foo\": 1}", 400, NOTHING,
 	  SERDE "unknown field `foo`, expected one of `vcpu_count`, `mem_size_mib`, `smt`, "
 		"`cpu_template`, `track_dirty_pages`, `huge_pages` at line 1 column 6." },
