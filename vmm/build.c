@@ -26,12 +26,18 @@ struct build_step {
 	int (*run)(struct vm *vm, struct err *e);
 };
 
+/* More RAM than the map has room for is cut, as Firecracker does. */
+static uint64_t ram_mib(const struct vm *vm)
+{
+	return min_u64(vm->config.machine.mem_size_mib, LAYOUT_RAM_MAX / MIB);
+}
+
 static int step_kvm(struct vm *vm, struct err *e)
 {
 	int rc = kvm_open(&vm->kvm, e);
 	if (rc < 0)
 		return rc;
-	rc = kvm_create_vm(&vm->kvm, boot_ipa_bits(vm->config.machine.mem_size_mib), e);
+	rc = kvm_create_vm(&vm->kvm, boot_ipa_bits(ram_mib(vm)), e);
 	if (rc < 0)
 		return rc;
 	/* Without it one LDP to a device would end the VM (gic.md A-15). */
@@ -46,7 +52,11 @@ static int step_memory(struct vm *vm, struct err *e)
 	const struct machine_config *m = &vm->config.machine;
 	const uint32_t flags = m->track_dirty_pages ? KVM_MEM_LOG_DIRTY_PAGES : 0;
 	struct mem_range ranges[2];
-	unsigned int n = boot_ram_ranges(m->mem_size_mib, ranges);
+	unsigned int n = boot_ram_ranges(ram_mib(vm), ranges);
+	if (m->mem_size_mib != ram_mib(vm))
+		log_warn("mem_size_mib is %llu, the memory map has room for %llu: the guest gets "
+			 "that.",
+			 (unsigned long long)m->mem_size_mib, (unsigned long long)ram_mib(vm));
 
 	int rc = mem_create(ranges, n,
 			    m->huge_pages == HUGE_PAGES_2M ? MEM_PAGES_HUGETLB_2M : MEM_PAGES_THP,

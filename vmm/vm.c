@@ -121,7 +121,8 @@ void vm_resume(struct vm *vm)
 static void on_system_event(void *arg, uint32_t type)
 {
 	struct vm *vm = arg;
-	log_info("The guest asked for a %s, the microVM ends.", psci_event_name(psci_event_of(type)));
+	log_info("The guest asked for a %s, the microVM ends.",
+		 psci_event_name(psci_event_of(type)));
 	loop_stop(vm->loop, EXIT_OK);
 }
 
