@@ -13,7 +13,6 @@ struct block_config {
 	bool is_root_device;
 	bool has_partuuid;
 	char partuuid[128];
-	bool has_cache_type;
 	enum block_cache cache_type; /* Writeback offers FLUSH; Unsafe (default) does not */
 	char path_on_host[4096];
 	bool is_read_only;

@@ -288,6 +288,35 @@ static void list_calls(struct run *r)
 		(void)fprintf(stderr, "RETURN %lu %u\n", since_exec(r, end.time), end.tid);
 }
 
+static ssize_t readlink_exe(const struct run *r, char *ret, size_t size)
+{
+	char path[64];
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/exe", (int)r->child.pid);
+	ssize_t n = readlink(path, ret, size - 1);
+	ret[n > 0 ? n : 0] = 0;
+	return n;
+}
+
+/* Addresses mean something only with the place where the program was mapped. */
+static void list_base(const struct run *r)
+{
+	char path[64], line[512], program[256];
+	unsigned long start;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/maps", (int)r->child.pid);
+	FILE *maps = fopen(path, "re");
+	ssize_t n = readlink_exe(r, program, sizeof(program));
+	while (maps && n > 0 && fgets(line, sizeof(line), maps)) {
+		if (strstr(line, program) && sscanf(line, "%lx", &start) == 1) {
+			(void)fprintf(stderr, "BASE %lx\n", start);
+			break;
+		}
+	}
+	if (maps)
+		(void)fclose(maps);
+}
+
 static void list_addresses(struct run *r)
 {
 	struct sample s;
@@ -365,6 +394,8 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	rc = measure(&r);
+	if (o.faults || o.profile)
+		list_base(&r);
 	child_kill(&r.child);
 	list_calls(&r);
 	list_addresses(&r);

@@ -44,7 +44,7 @@ void guest_main(void)
 			fail("%s gives %lx", c->name, (uint64_t)rc);
 	}
 	for (unsigned int i = 1; i <= 10; i++) {
-		start_secondary();
+		turn_on_secondary();
 		while (second != i)
 			pause_cpu();
 		while (psci(PSCI_AFFINITY_INFO, 1, 0, 0) != AFFINITY_OFF)

@@ -12,7 +12,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-enum { DEADLINE_S = 240 };
+enum { DEADLINE_S = 180 };
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 

@@ -262,15 +262,19 @@ __attribute__((weak)) void secondary_main(void)
 {
 }
 
-void start_secondary(void)
+void turn_on_secondary(void)
 {
-	static bool is_started;
-	if (is_started)
-		return;
-	is_started = true;
 	long rc = psci(PSCI_CPU_ON, 1, (uint64_t)secondary_boot, 1);
 	if (rc != 0)
 		fail("CPU_ON of CPU 1 gives %lx", (uint64_t)rc);
+}
+
+void start_secondary(void)
+{
+	static bool is_started;
+	if (!is_started)
+		turn_on_secondary();
+	is_started = true;
 }
 
 void secondary_start(uint64_t cpu)

@@ -61,7 +61,8 @@ unsigned int cpu_index(void);
 #define PSCI_SYSTEM_RESET  0x84000009ul
 long psci(uint64_t function, uint64_t a, uint64_t b, uint64_t c);
 void power_off(void) __attribute__((noreturn));
-/* CPU 1 runs secondary_main(); once. */
+/* CPU 1 runs secondary_main(). The second form does nothing when it was called before. */
+void turn_on_secondary(void);
 void start_secondary(void);
 extern char secondary_boot[];
 
