@@ -149,19 +149,23 @@ static size_t put_head(char *buf, size_t size, enum log_level level, const char 
 	return n + (size_t)snprintf(buf + n, size - n, "] ");
 }
 
-/* One write: a sink that is full or gone costs the line, never the thread. */
-static void emit(const char *line, size_t len)
+/*
+ * Would a write to `fd` neither block (stdout is the user's own description and stays blocking) nor
+ * raise SIGPIPE (its handler logs, too: it would never come to an end)? Async-signal-safe.
+ */
+static bool can_write(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLOUT };
+	return poll(&p, 1, 0) == 1 && (p.revents & (POLLOUT | POLLERR)) == POLLOUT;
+}
+
+/* One write: a sink that is full or gone costs the line, never the thread. Async-signal-safe. */
+static void emit(const char *line, size_t len, bool ask_first)
 {
 	int fd = atomic_load(&log_state.fd);
-	if (fd == STDOUT_FILENO) {
-		/* stdout is the user's own description: it stays blocking, so ask first. */
-		struct pollfd p = { .fd = fd, .events = POLLOUT };
-		if (poll(&p, 1, 0) != 1 || !(p.revents & POLLOUT)) {
-			metric_add(&log_state.missed, 1);
-			return;
-		}
-	}
-	if (write(fd, line, len) != (ssize_t)len)
+	if ((ask_first || fd == STDOUT_FILENO) && !can_write(fd))
+		metric_add(&log_state.missed, 1);
+	else if (write(fd, line, len) != (ssize_t)len)
 		metric_add(&log_state.missed, 1);
 }
 
@@ -178,7 +182,7 @@ void log_write(enum log_level level, const char *file, int line, const char *fmt
 		va_end(ap);
 		n += m < 0 ? 0 : min_u64((uint64_t)m, sizeof(buf) - 2 - n);
 		buf[n++] = '\n';
-		emit(buf, n);
+		emit(buf, n, false);
 	}
 	pthread_mutex_unlock(&log_state.lock);
 }
@@ -192,8 +196,7 @@ void log_write_from_signal(enum log_level level, const char *text)
 	n = n < sizeof(buf) - 1 ? n : sizeof(buf) - 1;
 	memcpy(buf, text, n);
 	buf[n++] = '\n';
-	if (write(atomic_load(&log_state.fd), buf, n) != (ssize_t)n)
-		metric_add(&log_state.missed, 1);
+	emit(buf, n, true);
 }
 
 uint64_t log_missed_count(void)
