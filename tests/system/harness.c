@@ -365,8 +365,10 @@ struct wick *boot(const struct machine *m)
 {
 	const struct start_options o = { .dir = make_dir() };
 	const char *json = machine_json(m);
-	static const char *const args[] = { "--api-sock", "api.sock",	   "--log-path",  "log",
-					    "--config-file", "config.json", "--show-level", "--show-log-origin", NULL };
+	const char *const args[] = { "--api-sock",    "api.sock",     "--log-path",
+				     "log",	      "--config-file", "config.json",
+				     "--show-level",  "--show-log-origin", m->has_boot_timer ? "--boot-timer" : NULL,
+				     NULL };
 
 	write_file(format("%s/config.json", o.dir), json, strlen(json));
 	return wick_start_with(&o, args);

@@ -88,7 +88,7 @@ struct machine {
 	const char *args; /* boot_args; "console=ttyS0" is put in front for bare-metal guests */
 	unsigned int vcpus, mem_mib; /* 0: 1 and 128 */
 	struct drive drives[8];      /* up to the first without an id */
-	bool has_entropy;
+	bool has_entropy, has_boot_timer;
 };
 
 const char *machine_json(const struct machine *m);
