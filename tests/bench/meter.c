@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
@@ -288,33 +289,21 @@ static void list_calls(struct run *r)
 		(void)fprintf(stderr, "RETURN %lu %u\n", since_exec(r, end.time), end.tid);
 }
 
-static ssize_t readlink_exe(const struct run *r, char *ret, size_t size)
-{
-	char path[64];
-
-	(void)snprintf(path, sizeof(path), "/proc/%d/exe", (int)r->child.pid);
-	ssize_t n = readlink(path, ret, size - 1);
-	ret[n > 0 ? n : 0] = 0;
-	return n;
-}
-
-/* Addresses mean something only with the place where the program was mapped. */
+/* Addresses mean something only with the place where the program is: its first mapping. */
 static void list_base(const struct run *r)
 {
-	char path[64], line[512], program[256];
-	unsigned long start;
+	char path[64];
+	unsigned long pair[2];
 
-	(void)snprintf(path, sizeof(path), "/proc/%d/maps", (int)r->child.pid);
-	FILE *maps = fopen(path, "re");
-	ssize_t n = readlink_exe(r, program, sizeof(program));
-	while (maps && n > 0 && fgets(line, sizeof(line), maps)) {
-		if (strstr(line, program) && sscanf(line, "%lx", &start) == 1) {
-			(void)fprintf(stderr, "BASE %lx\n", start);
-			break;
-		}
+	(void)snprintf(path, sizeof(path), "/proc/%d/auxv", (int)r->child.pid);
+	FILE *auxv = fopen(path, "re");
+	while (auxv && fread(pair, sizeof(pair), 1, auxv) == 1 && pair[0] != AT_NULL) {
+		/* The program headers are in its first page. */
+		if (pair[0] == AT_PHDR)
+			(void)fprintf(stderr, "BASE %lx\n", pair[1] & ~4095ul);
 	}
-	if (maps)
-		(void)fclose(maps);
+	if (auxv)
+		(void)fclose(auxv);
 }
 
 static void list_addresses(struct run *r)
