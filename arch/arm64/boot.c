@@ -29,7 +29,8 @@ struct source {
 	int fd;
 	const char *what; /* "kernel", "initrd" */
 	const char *path;
-	uint64_t size; /* bytes, of the file */
+	const char *takes; /* what would be right; "" : anything */
+	uint64_t size;     /* bytes, of the file */
 };
 
 static uint64_t to_mib(uint64_t bytes)
@@ -85,7 +86,8 @@ static int source_open(struct source *s, struct err *e)
 		return err_set(e, -EINVAL, "The %s '%s' is %s; it must be a regular file", s->what,
 			       s->path, file_type(st.st_mode));
 	if (st.st_size == 0)
-		return err_set(e, -EINVAL, "The %s '%s' is an empty file", s->what, s->path);
+		return err_set(e, -EINVAL, "The %s '%s' is an empty file%s%s", s->what, s->path,
+			       s->takes[0] ? "; " : "", s->takes);
 	s->size = (uint64_t)st.st_size;
 	return 0;
 }
@@ -276,8 +278,10 @@ int boot_load(const struct guest_mem *mem, const struct boot_files *files, struc
 {
 	struct plan p = {
 		.mem = mem,
-		.kernel = { files->kernel_fd, .what = "kernel", .path = files->kernel_path },
-		.initrd = { files->initrd_fd, .what = "initrd", .path = files->initrd_path },
+		.kernel = { files->kernel_fd, .what = "kernel", .path = files->kernel_path,
+			    .takes = takes },
+		.initrd = { files->initrd_fd, .what = "initrd", .path = files->initrd_path,
+			    .takes = "" },
 	};
 	int rc = source_open(&p.kernel, e);
 	if (!rc && has_initrd(&p))
