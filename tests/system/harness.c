@@ -19,7 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { WICKS_MAX = 8, DIRS_MAX = 16, TAIL = 3000 };
+enum { WICKS_MAX = 32, DIRS_MAX = 32, TAIL = 3000 };
 
 static struct wick *wicks[WICKS_MAX];
 static unsigned int nwicks;

@@ -151,7 +151,8 @@ Test(process, version_names_the_api_level_first)
 	struct wick *w = WICK("--version");
 	int code = wick_wait_exit(w);
 	check(w, code == 0, "exit code %d", code);
-	check(w, strncmp(w->out.bytes, "Firecracker v1.17.0\n\nwick v0.1.0\n", 34) == 0, "\"%s\"", w->out.bytes);
+	const char *lines = "Firecracker v1.17.0\n\nwick v0.1.0\n";
+	check(w, strncmp(w->out.bytes, lines, strlen(lines)) == 0, "\"%s\"", w->out.bytes);
 }
 
 Test(process, version_and_help_win_over_whatever_else_is_wrong)
