@@ -153,13 +153,11 @@ static void on_writable(void *arg, uint32_t events)
 
 static void update_watches(struct serial *s)
 {
-	if (is_input_due(s) &&
-	    loop_add(s->loop, &s->in_event, s->in_fd, EPOLLIN, on_input, s) < 0) {
+	if (is_input_due(s) && loop_add(s->loop, &s->in_event, s->in_fd, EPOLLIN) < 0) {
 		log_warn("stdin cannot be watched: no console input.");
 		input_end(s);
 	}
-	if (is_output_due(s) &&
-	    loop_add(s->loop, &s->out_event, s->sink.fd, EPOLLOUT, on_writable, s) < 0)
+	if (is_output_due(s) && loop_add(s->loop, &s->out_event, s->sink.fd, EPOLLOUT) < 0)
 		s->sink.is_pollable = false; /* a device without poll: every newline tries again */
 }
 
@@ -236,7 +234,9 @@ static struct serial *serial_new(const struct device_env *env, gpa_t base)
 	s->timer_fd = -1;
 	s->in_fd = -1;
 	s->sink.fd = -1;
-	s->timer_event.fd = s->in_event.fd = s->out_event.fd = -1;
+	loop_event_init(&s->timer_event, on_timer, s);
+	loop_event_init(&s->in_event, on_input, s);
+	loop_event_init(&s->out_event, on_writable, s);
 	(void)pthread_mutex_init(&s->lock, NULL); /* cannot fail for a plain one */
 	serial_regs_init(&s->regs, &s->sink);
 	return s;
@@ -250,9 +250,7 @@ static int serial_connect(struct serial *s, const struct device_env *env,
 	if (rc < 0)
 		return rc;
 	s->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
-	rc = s->timer_fd < 0
-		     ? -errno
-		     : loop_add(s->loop, &s->timer_event, s->timer_fd, EPOLLIN, on_timer, s);
+	rc = s->timer_fd < 0 ? -errno : loop_add(s->loop, &s->timer_event, s->timer_fd, EPOLLIN);
 	if (rc < 0)
 		return err_set_os(e, rc, "Cannot create the UART's timer");
 	rc = irq_line_init(&s->irq, env->irqs, IRQ_EDGE_RISING, e);

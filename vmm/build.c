@@ -63,7 +63,14 @@ static int step_memory(struct vm *vm, struct err *e)
 			    &vm->mem, e);
 	for (unsigned int i = 0; rc == 0 && i < n; i++) {
 		const struct mem_region *r = &vm->mem->region[i];
-		rc = kvm_set_memory(&vm->kvm, i, flags, r->gpa, r->size, r->host);
+		const struct kvm_userspace_memory_region slot = {
+			.slot = i,
+			.flags = flags,
+			.guest_phys_addr = r->gpa,
+			.memory_size = r->size,
+			.userspace_addr = (uintptr_t)r->host,
+		};
+		rc = kvm_set_memory(&vm->kvm, &slot);
 		if (rc < 0)
 			return err_set_os(
 				e, rc, "KVM refuses guest memory region %u (%llu MiB at 0x%llx)", i,
@@ -83,8 +90,6 @@ static int step_bus(struct vm *vm, struct err *e)
 static int step_vcpus(struct vm *vm, struct err *e)
 {
 	const unsigned int n = vm->config.machine.vcpu_count;
-	const struct vcpu_events events = vm_vcpu_events(vm);
-
 	int limit = kvm_check_cap(&vm->kvm, KVM_CAP_MAX_VCPUS);
 	if ((int)n > limit)
 		return err_set(e, -EINVAL, "vcpu_count is %u, this host's KVM allows at most %d", n,
@@ -92,7 +97,10 @@ static int step_vcpus(struct vm *vm, struct err *e)
 	vm->mpidr = calloc(n, sizeof(vm->mpidr[0]));
 	if (!vm->mpidr)
 		return err_set(e, -ENOMEM, "No memory for %u vCPUs", n);
-	int rc = vcpu_set_create(&vm->kvm, vm->bus, n, &events, &vm->vcpus, e);
+	const struct vcpu_config config = {
+		.kvm = &vm->kvm, .bus = vm->bus, .n = n, .events = vm_vcpu_events(vm)
+	};
+	int rc = vcpu_set_create(&config, &vm->vcpus, e);
 	for (unsigned int i = 0; rc == 0 && i < n; i++)
 		rc = cpu_init(&vm->kvm, vcpu_set_kvm(vm->vcpus, i), i, &vm->mpidr[i], e);
 	return rc;

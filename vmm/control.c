@@ -251,13 +251,12 @@ int mailbox_create(struct vm *vm, struct mailbox **ret)
 	if (!m)
 		return -ENOMEM;
 	m->vm = vm;
-	m->posted.fd = -1;
+	loop_event_init(&m->posted, on_posted, m);
 	(void)pthread_mutex_init(&m->lock, NULL); /* cannot fail on Linux */
 	m->answered_fd = eventfd(0, EFD_CLOEXEC);
 	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	int rc = m->answered_fd < 0 || fd < 0
-			 ? -errno
-			 : loop_add(vm->loop, &m->posted, fd, EPOLLIN, on_posted, m);
+	int rc =
+		m->answered_fd < 0 || fd < 0 ? -errno : loop_add(vm->loop, &m->posted, fd, EPOLLIN);
 	if (rc < 0) {
 		close_fd(&fd);
 		mailbox_destroy(m);

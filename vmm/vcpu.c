@@ -267,14 +267,14 @@ void vcpu_set_resume(struct vcpu_set *s)
 /* --- life
  * ------------------------------------------------------------------------------------------- */
 
-int vcpu_set_create(const struct kvm *k, const struct bus *bus, unsigned int n,
-		    const struct vcpu_events *events, struct vcpu_set **ret, struct err *e)
+int vcpu_set_create(const struct vcpu_config *config, struct vcpu_set **ret, struct err *e)
 {
+	const unsigned int n = config->n;
 	struct vcpu_set *s = calloc(1, sizeof(*s) + n * sizeof(s->vcpu[0]));
 	if (!s)
 		return err_set(e, -ENOMEM, "No memory for %u vCPUs", n);
-	s->bus = bus;
-	s->events = *events;
+	s->bus = config->bus;
+	s->events = config->events;
 	s->wanted = WANT_PAUSED;
 	(void)pthread_mutex_init(&s->lock,
 				 NULL); /* neither can fail on Linux with default attributes */
@@ -282,7 +282,7 @@ int vcpu_set_create(const struct kvm *k, const struct bus *bus, unsigned int n,
 	for (unsigned int i = 0; i < n; i++) {
 		struct vcpu *v = &s->vcpu[i];
 		*v = (struct vcpu){ .id = i, .kvm = KVM_VCPU_CLOSED, .set = s };
-		int rc = kvm_create_vcpu(k, i, &v->kvm);
+		int rc = kvm_create_vcpu(config->kvm, i, &v->kvm);
 		if (rc < 0) {
 			vcpu_set_destroy(s);
 			return err_set_os(e, rc, "Cannot create vCPU %u of %u (KVM_CREATE_VCPU)", i,

@@ -28,12 +28,15 @@ struct vcpu_metrics {
 
 struct vcpu_set;
 
-/*
- * Creates vCPUs 0..n-1 (ascending: gic.md C-2), not yet initialised, without threads. `bus` answers
- * their MMIO.
- */
-int vcpu_set_create(const struct kvm *k, const struct bus *bus, unsigned int n,
-		    const struct vcpu_events *events, struct vcpu_set **ret, struct err *e);
+struct vcpu_config {
+	const struct kvm *kvm;
+	const struct bus *bus; /* answers their MMIO */
+	unsigned int n;
+	struct vcpu_events events;
+};
+
+/* Creates vCPUs 0..n-1 (ascending: gic.md C-2), not yet initialised, without threads. */
+int vcpu_set_create(const struct vcpu_config *config, struct vcpu_set **ret, struct err *e);
 /* Stops and joins threads, closes everything. NULL is fine. */
 void vcpu_set_destroy(struct vcpu_set *s);
 

@@ -41,13 +41,12 @@ int vm_create(const char *id, uint64_t process_start_us, struct vm **ret)
 	vm->kvm = KVM_CLOSED;
 	vm->kernel_fd = -1;
 	vm->initrd_fd = -1;
-	vm->fail_event.fd = -1;
+	loop_event_init(&vm->fail_event, on_failure, vm);
 	vm->timeline.origin_us = process_start_us;
 	int rc = loop_create(&vm->loop);
 	if (rc == 0) {
 		int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-		rc = fd < 0 ? -errno
-			    : loop_add(vm->loop, &vm->fail_event, fd, EPOLLIN, on_failure, vm);
+		rc = fd < 0 ? -errno : loop_add(vm->loop, &vm->fail_event, fd, EPOLLIN);
 		if (rc < 0)
 			close_fd(&fd);
 	}

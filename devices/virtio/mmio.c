@@ -272,6 +272,12 @@ static const struct virtio_transport_ops mmio_transport_ops = {
 	.destroy = destroy,
 };
 
+static void init_kick(struct kick *k, struct virtio_mmio *m, unsigned int queue)
+{
+	*k = (struct kick){ .m = m, .queue = queue, .event_fd = -1 };
+	loop_event_init(&k->loop_event, on_kick, k);
+}
+
 static int connect_kick(struct kick *k, struct err *e)
 {
 	const struct device_env *env = k->m->env;
@@ -280,7 +286,7 @@ static int connect_kick(struct kick *k, struct err *e)
 	k->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (k->event_fd < 0)
 		return err_set_os(e, -errno, "Cannot make an eventfd");
-	int rc = loop_add(env->loop, &k->loop_event, k->event_fd, EPOLLIN, on_kick, k);
+	int rc = loop_add(env->loop, &k->loop_event, k->event_fd, EPOLLIN);
 	if (rc < 0)
 		return err_set_os(e, rc, "Cannot watch an eventfd");
 	rc = kvm_ioeventfd(env->kvm, notify, k->queue, k->event_fd, true);
@@ -313,9 +319,7 @@ int virtio_mmio_attach(struct virtio_dev *v, const struct device_env *env, struc
 	m->v = v;
 	m->env = env;
 	for (unsigned int i = 0; i < VIRTIO_QUEUES_MAX; i++)
-		m->kick[i] = (struct kick){
-			.m = m, .queue = i, .event_fd = -1, .loop_event = { .fd = -1 }
-		};
+		init_kick(&m->kick[i], m, i);
 	int rc = connect_all(m, e);
 	if (rc < 0) {
 		destroy(m);

@@ -42,8 +42,7 @@ static void on_node(void *arg, uint32_t events)
 	if (!n->keep_signalled)
 		(void)io_event_drain(n->fd); /* a spurious run shows in `runs` */
 	if (n->add)
-		cr_assert_eq(loop_add(n->loop, &n->add->ev, n->add->fd, EPOLLIN, on_node, n->add),
-			     0);
+		cr_assert_eq(loop_add(n->loop, &n->add->ev, n->add->fd, EPOLLIN), 0);
 	n->add = NULL;
 	if (n->remove)
 		loop_remove(n->loop, &n->remove->ev);
@@ -53,7 +52,8 @@ static void on_node(void *arg, uint32_t events)
 
 static void node_make(struct node *n, struct loop *l)
 {
-	*n = (struct node){ .loop = l, .ev = { .fd = -1 } };
+	*n = (struct node){ .loop = l };
+	loop_event_init(&n->ev, on_node, n);
 	n->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	cr_assert_geq(n->fd, 0);
 }
@@ -61,7 +61,7 @@ static void node_make(struct node *n, struct loop *l)
 static void node_init(struct node *n, struct loop *l)
 {
 	node_make(n, l);
-	cr_assert_eq(loop_add(l, &n->ev, n->fd, EPOLLIN, on_node, n), 0);
+	cr_assert_eq(loop_add(l, &n->ev, n->fd, EPOLLIN), 0);
 }
 
 static void node_fini(struct node *n)
@@ -194,7 +194,7 @@ Test(loop, an_event_may_remove_itself_and_be_added_again)
 	once.runs = 0;
 	once.remove = NULL;
 	once.stop_at = 1;
-	cr_assert_eq(loop_add(l, &once.ev, once.fd, EPOLLIN, on_node, &once), 0);
+	cr_assert_eq(loop_add(l, &once.ev, once.fd, EPOLLIN), 0);
 	cr_expect_eq(loop_run(l), 7);
 	cr_expect_eq(once.runs, 1);
 	node_fini(&once);
@@ -232,7 +232,8 @@ Test(loop, a_removed_event_may_be_reused_within_the_batch)
 	cr_assert_eq(io_event_signal(victim.fd), 0);
 	cr_expect_eq(loop_run(l), 7);
 	cr_expect_eq(victim.runs, 0);
-	cr_assert_eq(loop_add(l, &victim.ev, fresh.fd, EPOLLIN, on_node, &fresh), 0);
+	loop_event_init(&victim.ev, on_node, &fresh);
+	cr_assert_eq(loop_add(l, &victim.ev, fresh.fd, EPOLLIN), 0);
 	loop_remove(l, &victim.ev);
 	cr_expect_eq(close(victim.fd), 0);
 	node_fini(&killer);
@@ -247,9 +248,10 @@ Test(loop, add_refuses_and_leaves_the_event_out)
 	char path[] = "/tmp/test_loop.XXXXXX";
 	int file = mkostemp(path, O_CLOEXEC);
 	(void)unlink(path);
-	cr_expect_eq(loop_add(l, &ev, -1, EPOLLIN, on_node, NULL), -EBADF);
+	loop_event_init(&ev, on_node, NULL);
+	cr_expect_eq(loop_add(l, &ev, -1, EPOLLIN), -EBADF);
 	cr_expect_eq(ev.fd, -1);
-	cr_expect_eq(loop_add(l, &ev, file, EPOLLIN, on_node, NULL), -EPERM, "a plain file");
+	cr_expect_eq(loop_add(l, &ev, file, EPOLLIN), -EPERM, "a plain file");
 	cr_expect_eq(ev.fd, -1);
 	loop_remove(l, &ev); /* nothing to do, and fine */
 	(void)close(file);

@@ -124,16 +124,9 @@ int kvm_enable_cap(const struct kvm *k, unsigned int cap, uint64_t arg0)
 	return kvm_ioctl(k->vm_fd, KVM_ENABLE_CAP, &arg);
 }
 
-int kvm_set_memory(const struct kvm *k, uint32_t slot, uint32_t flags, gpa_t gpa, uint64_t size,
-		   void *host)
+int kvm_set_memory(const struct kvm *k, const struct kvm_userspace_memory_region *region)
 {
-	struct kvm_userspace_memory_region arg = {
-		.slot = slot,
-		.flags = flags,
-		.guest_phys_addr = gpa,
-		.memory_size = size,
-		.userspace_addr = (uintptr_t)host,
-	};
+	struct kvm_userspace_memory_region arg = *region;
 	return kvm_ioctl(k->vm_fd, KVM_SET_USER_MEMORY_REGION, &arg);
 }
 

@@ -40,9 +40,8 @@ void kvm_close(struct kvm *k);
 int kvm_check_cap(const struct kvm *k, unsigned int cap);
 int kvm_enable_cap(const struct kvm *k, unsigned int cap, uint64_t arg0);
 
-/* One memory slot; size 0 removes it. `flags`: KVM_MEM_LOG_DIRTY_PAGES, KVM_MEM_READONLY. */
-int kvm_set_memory(const struct kvm *k, uint32_t slot, uint32_t flags, gpa_t gpa, uint64_t size,
-		   void *host);
+/* One memory slot; size 0 removes it. Flags: KVM_MEM_LOG_DIRTY_PAGES, KVM_MEM_READONLY. */
+int kvm_set_memory(const struct kvm *k, const struct kvm_userspace_memory_region *region);
 
 int kvm_preferred_target(const struct kvm *k, struct kvm_vcpu_init *ret);
 /* Creates vCPU `id` and maps its kvm_run. */

@@ -38,11 +38,10 @@ int loop_create(struct loop **ret)
 	if (!l)
 		return -ENOMEM;
 	l->stop_code = NOT_STOPPED;
-	l->stop_event.fd = -1;
+	loop_event_init(&l->stop_event, on_stop, l);
 	l->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	int rc = l->epoll_fd < 0 || fd < 0 ? -errno
-					   : loop_add(l, &l->stop_event, fd, EPOLLIN, on_stop, l);
+	int rc = l->epoll_fd < 0 || fd < 0 ? -errno : loop_add(l, &l->stop_event, fd, EPOLLIN);
 	if (rc < 0) {
 		close_fd(&fd);
 		l->stop_event.fd = -1;
@@ -62,10 +61,14 @@ void loop_destroy(struct loop *l)
 	free(l);
 }
 
-int loop_add(struct loop *l, struct loop_event *ev, int fd, uint32_t epoll_events, loop_fn fn,
-	     void *arg)
+void loop_event_init(struct loop_event *ev, loop_fn fn, void *arg)
 {
-	*ev = (struct loop_event){ .fd = fd, .fn = fn, .arg = arg };
+	*ev = (struct loop_event){ .fd = -1, .fn = fn, .arg = arg };
+}
+
+int loop_add(struct loop *l, struct loop_event *ev, int fd, uint32_t epoll_events)
+{
+	ev->fd = fd;
 	struct epoll_event e = { .events = epoll_events, .data.ptr = ev };
 	if (epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, fd, &e) < 0) {
 		int rc = -errno;

@@ -20,12 +20,14 @@ struct loop_event {
 	void *arg;
 };
 
+/* Who is called; not watched yet. */
+void loop_event_init(struct loop_event *ev, loop_fn fn, void *arg);
+
 int loop_create(struct loop **ret);
 void loop_destroy(struct loop *l);
 
-/* Watches `fd` (owned by the caller) for `epoll_events` (EPOLLIN …). 0 or -errno. */
-int loop_add(struct loop *l, struct loop_event *ev, int fd, uint32_t epoll_events, loop_fn fn,
-	     void *arg);
+/* Watches `fd` (owned by the caller) for `epoll_events` (EPOLLIN …). 0, or -errno: not watched then. */
+int loop_add(struct loop *l, struct loop_event *ev, int fd, uint32_t epoll_events);
 /* May be called from any callback, also for another event that is already due: it will not run. */
 void loop_remove(struct loop *l, struct loop_event *ev);
 

@@ -324,18 +324,20 @@ int kvm_enable_cap(const struct kvm *k, unsigned int cap, uint64_t arg0)
 	return rc;
 }
 
-int kvm_set_memory(const struct kvm *k, uint32_t slot, uint32_t flags, gpa_t gpa, uint64_t size,
-		   void *host)
+int kvm_set_memory(const struct kvm *k, const struct kvm_userspace_memory_region *region)
 {
 	(void)k;
 	int rc = fake_enter("kvm_set_memory");
 	if (rc)
 		return rc;
-	if (slot >= FAKE_MAX_SLOTS)
+	if (region->slot >= FAKE_MAX_SLOTS)
 		return -EINVAL;
-	fake_trace("set_memory %u 0x%llx 0x%llx", slot, (unsigned long long)gpa,
-		   (unsigned long long)size);
-	fake.slot[slot] = (struct fake_kvm_slot){ flags, gpa, size, host };
+	fake_trace("set_memory %u 0x%llx 0x%llx", region->slot,
+		   (unsigned long long)region->guest_phys_addr,
+		   (unsigned long long)region->memory_size);
+	fake.slot[region->slot] =
+		(struct fake_kvm_slot){ region->flags, region->guest_phys_addr, region->memory_size,
+					(void *)(uintptr_t)region->userspace_addr };
 	return 0;
 }
 
