@@ -131,7 +131,6 @@ void machine_init(struct machine *m)
 	};
 	m->base = MACHINE_FIRST_WINDOW;
 	m->settle_fd = -1;
-	loop_event_init(&m->settle_event, on_settle, m);
 }
 
 static int kick_fd(const struct machine *m, uint32_t queue)
@@ -173,6 +172,7 @@ void machine_plug(struct machine *m, const struct device_ops *ops, const void *c
 	m->settle_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	cr_assert_geq(m->settle_fd, 0);
 	cr_assert_eq(sem_init(&m->settled, 0, 0), 0);
+	loop_event_init(&m->settle_event, on_settle, m);
 	cr_assert_eq(loop_add(m->loop, &m->settle_event, m->settle_fd, EPOLLIN), 0);
 	cr_assert_eq(pthread_create(&m->vmm, NULL, run_loop, m), 0);
 	m->is_running = true;
