@@ -122,7 +122,7 @@ static int run_guest(unsigned int id, struct kvm_run *run, void *arg)
 	c->in_guest = true;
 	nap_us(500); /* the kick ends it early, as it ends KVM_RUN */
 	c->in_guest = false;
-	return -EINTR;
+	return -EINTR; /* as any signal of the host's does */
 }
 
 static void device_read(void *device, uint64_t offset, uint8_t *data, unsigned int len)
@@ -189,9 +189,15 @@ static void teardown(void)
 
 TestSuite(vcpu, .init = setup, .fini = teardown, .timeout = 60);
 
+static int create(unsigned int n, struct vcpu_set **ret)
+{
+	const struct vcpu_config config = { .kvm = &w.kvm, .bus = w.bus, .n = n, .events = events };
+	return vcpu_set_create(&config, ret, &w.e);
+}
+
 static void start(unsigned int n)
 {
-	cr_assert_eq(vcpu_set_create(&w.kvm, w.bus, n, &events, &w.set, &w.e), 0, "%s", w.e.text);
+	cr_assert_eq(create(n, &w.set), 0, "%s", w.e.text);
 	cr_assert_eq(vcpu_set_start(w.set, &w.e), 0, "%s", w.e.text);
 }
 
@@ -433,7 +439,7 @@ Test(vcpu, pause_and_resume_are_idempotent)
 
 Test(vcpu, pausing_a_set_without_threads_is_fine)
 {
-	cr_assert_eq(vcpu_set_create(&w.kvm, w.bus, 2, &events, &w.set, &w.e), 0);
+	cr_assert_eq(create(2, &w.set), 0);
 	vcpu_set_pause(w.set);
 	vcpu_set_resume(w.set);
 	vcpu_set_pause(w.set);
@@ -497,7 +503,8 @@ Test(vcpu, destroying_a_running_set_ends_its_threads)
 	cr_expect_eq(count_threads(), before + MAX_VCPUS);
 	vcpu_set_destroy(w.set);
 	w.set = NULL;
-	cr_expect_eq(count_threads(), before);
+	while (count_threads() > before) /* a joined thread leaves /proc a moment later */
+		nap_us(200);
 	vcpu_set_destroy(NULL);
 }
 
@@ -511,7 +518,7 @@ Test(vcpu, a_refused_vcpu_leaves_none)
 		cr_assert_eq(kvm_open(&w.kvm, &w.e), 0);
 		cr_assert_eq(kvm_create_vm(&w.kvm, 40, &w.e), 0);
 		fake_kvm_fail("kvm_create_vcpu", nth, ENOMEM);
-		cr_expect_eq(vcpu_set_create(&w.kvm, w.bus, 3, &events, &s, &w.e), -ENOMEM);
+		cr_expect_eq(create(3, &s), -ENOMEM);
 		(void)snprintf(want, sizeof(want),
 			       "Cannot create vCPU %u of 3 (KVM_CREATE_VCPU): "
 			       "Cannot allocate memory (os error 12)",
@@ -525,7 +532,7 @@ Test(vcpu, a_refused_vcpu_leaves_none)
 
 Test(vcpu, ids_ascend_and_are_handed_out)
 {
-	cr_assert_eq(vcpu_set_create(&w.kvm, w.bus, 3, &events, &w.set, &w.e), 0);
+	cr_assert_eq(create(3, &w.set), 0);
 	cr_expect(strstr(fake_kvm_trace(), "create_vcpu 0\ncreate_vcpu 1\ncreate_vcpu 2\n"));
 	for (unsigned int i = 0; i < 3; i++)
 		cr_expect(vcpu_set_kvm(w.set, i)->fd >= 0 && vcpu_set_kvm(w.set, i)->run);
