@@ -350,7 +350,8 @@ static const struct chain_case chain_cases[] = {
 	{ "a read behind the end", sector_behind_end, WANT_STATUS(IOERR), 0 },
 	{ "a read across the end", read_across_end, WANT_STATUS(IOERR), 0 },
 	{ "a sector that wraps around", sector_wraps_around, WANT_STATUS(IOERR), 0 },
-	{ "a sector whose byte offset wraps around", sector_times_512_wraps_around, WANT_STATUS(IOERR), 0 },
+	{ "a sector whose byte offset wraps around", sector_times_512_wraps_around,
+	  WANT_STATUS(IOERR), 0 },
 	{ "a write behind the end", write_behind_end, WANT_STATUS(IOERR), 0 },
 	{ "a read of a part of a sector", half_sector, WANT_STATUS(IOERR), 0 },
 	{ "a write of a sector and a byte", write_half_sector, WANT_STATUS(IOERR), 0 },
@@ -438,7 +439,8 @@ static void run_queue(const struct queue_case *q)
 	const uint8_t all = S_ACKNOWLEDGE | S_DRIVER | S_FEATURES_OK | S_DRIVER_OK;
 
 	blk_negotiate(0);
-	blk_set_queue(q->size, q->desc ? q->desc : (uint64_t)vq_desc, q->avail ? q->avail : (uint64_t)&vq_avail,
+	blk_set_queue(q->size, q->desc ? q->desc : (uint64_t)vq_desc,
+		      q->avail ? q->avail : (uint64_t)&vq_avail,
 		      q->used ? q->used : (uint64_t)&vq_used);
 	plain();
 	submit(0);
@@ -462,7 +464,8 @@ static void expect_status(uint32_t want, const char *what)
 
 static void out_of_order(void)
 {
-	static const uint8_t jumps[] = { 0x02, 0x03, 0x04, 0x07, 0x08, 0x0b, 0x0f, 0x10, 0x20, 0x3f, 0xff };
+	static const uint8_t jumps[] = { 0x02, 0x03, 0x04, 0x07, 0x08, 0x0b,
+					 0x0f, 0x10, 0x20, 0x3f, 0xff };
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(jumps); i++) {
 		reg_write(VIRTIO_STATUS, 0);
@@ -489,8 +492,8 @@ static void garbage_registers(void)
 		for (unsigned int i = 0; i < 20; i++)
 			reg_write(VIRTIO_STATUS, (uint32_t)next_random(&seed) & 0xff);
 		for (unsigned int i = 0; i < 20; i++)
-			mmio_write(VIRTIO + (next_random(&seed) & 0xfff), 1u << (next_random(&seed) & 1),
-				   next_random(&seed));
+			mmio_write(VIRTIO + (next_random(&seed) & 0xfff),
+				   1u << (next_random(&seed) & 1), next_random(&seed));
 		kick((uint32_t)next_random(&seed));
 		good_read("garbage in registers");
 	}
@@ -532,7 +535,8 @@ static void live_queue_moved(void)
 	set_request(BLK_IN, 3, vq_data, SECTOR);
 	submit(0);
 	kick(0);
-	if (!wait_used() || vq_status != BLK_S_OK || *(volatile uint64_t *)vq_data != disk_word(3, 0))
+	if (!wait_used() || vq_status != BLK_S_OK ||
+	    *(volatile uint64_t *)vq_data != disk_word(3, 0))
 		fail("a live queue was moved");
 	good_read("a live queue's registers written");
 }

@@ -1,6 +1,6 @@
 /*
  * Claim: whatever is read from and written to device windows, in any size and alignment, hurts nobody but this
- * guest. Arguments: seed=N rounds=N cpus=N.
+ * guest. Arguments: seed=N rounds=N cpus=N; with both=1 a second CPU does the same at the same time.
  */
 #include "lib/guest.h"
 
@@ -60,6 +60,24 @@ static void one_access(const struct window *w, uint64_t *seed)
 		mmio_write(addr, size, pick_value(seed));
 }
 
+static volatile bool is_running, is_idle = true;
+
+/* Everything but the console: that is where the verdict goes. */
+void secondary_main(void)
+{
+	uint64_t seed = argument("seed=", 1) * 0xd1342543de82ef95ul + 1;
+	for (;;) {
+		while (!is_running) {
+			is_idle = true;
+			pause_cpu();
+		}
+		is_idle = false;
+		unsigned int i = next_random(&seed) % ARRAY_SIZE(windows);
+		if (windows[i].base != UART)
+			one_access(&windows[i], &seed);
+	}
+}
+
 void guest_main(void)
 {
 	uint64_t seed = argument("seed=", 1) * 0x9e3779b97f4a7c15ul + 1;
@@ -68,11 +86,18 @@ void guest_main(void)
 
 	windows[1].base = GICD - cpus * GICR_SIZE;
 	windows[1].size = cpus * GICR_SIZE;
+	if (argument("both=", 0))
+		start_secondary();
+	is_running = true;
 	for (unsigned int i = 0; i < ARRAY_SIZE(windows); i++) {
 		traps_clear();
 		for (uint64_t n = 0; n < rounds; n++)
 			one_access(&windows[i], &seed);
 		uart_reset();
-		print("\nwindow %s: %lu accesses, %lu traps\n", windows[i].name, rounds, traps[0].count);
+		print("\nwindow %s: %lu accesses, %lu traps\n", windows[i].name, rounds,
+		      traps[0].count);
 	}
+	is_running = false;
+	while (!is_idle)
+		pause_cpu();
 }

@@ -5,11 +5,14 @@
 #include "lib/guest.h"
 
 /* Returns what the base register holds afterwards: an abort must not have written it back. */
-#define ACCESS(name, text)                                                                                     \
-	static uint64_t name(uint64_t base)                                                                    \
-	{                                                                                                      \
-		__asm__ volatile(".arch_extension lse\n\t" text : "+r"(base) : : "x2", "x3", "memory");        \
-		return base;                                                                                   \
+#define ACCESS(name, text)                                      \
+	static uint64_t name(uint64_t base)                     \
+	{                                                       \
+		__asm__ volatile(".arch_extension lse\n\t" text \
+				 : "+r"(base)                   \
+				 :                              \
+				 : "x2", "x3", "memory");       \
+		return base;                                    \
 	}
 ACCESS(ldp_x, "ldp x2, x3, [%0]")
 ACCESS(ldp_w, "ldp w2, w3, [%0]")
@@ -31,21 +34,28 @@ static const struct access {
 	uint64_t (*run)(uint64_t base);
 	uint64_t offset; /* of the address from the base */
 } accesses[] = {
-	{ "ldp x", ldp_x, 0 },	       { "ldp w", ldp_w, 0 },
-	{ "stp x", stp_x, 0 },	       { "stp w", stp_w, 0 },
-	{ "ldp post-index", ldp_post, 0 }, { "ldr post-index", ldr_post, 0 },
-	{ "str post-index", str_post, 0 }, { "ldr pre-index", ldr_pre, 8 },
-	{ "str pre-index", str_pre, 8 },   { "ldr q", ldr_q, 0 },
-	{ "str q", str_q, 0 },	       { "ldr d", ldr_d, 0 },
-	{ "ld1", ld1, 0 },	       { "st1", st1, 0 },
+	{ "ldp x", ldp_x, 0 },
+	{ "ldp w", ldp_w, 0 },
+	{ "stp x", stp_x, 0 },
+	{ "stp w", stp_w, 0 },
+	{ "ldp post-index", ldp_post, 0 },
+	{ "ldr post-index", ldr_post, 0 },
+	{ "str post-index", str_post, 0 },
+	{ "ldr pre-index", ldr_pre, 8 },
+	{ "str pre-index", str_pre, 8 },
+	{ "ldr q", ldr_q, 0 },
+	{ "str q", str_q, 0 },
+	{ "ldr d", ldr_d, 0 },
+	{ "ld1", ld1, 0 },
+	{ "st1", st1, 0 },
 };
 
 static const struct target {
 	const char *name;
 	uint64_t addr;
 } targets[] = {
-	{ "gicd", GICD + 0x100 }, { "gicr", GICD - GICR_SIZE }, { "rtc", RTC },	 { "uart", UART },
-	{ "virtio", VIRTIO },	  { "nothing", 0x60000000 },
+	{ "gicd", GICD + 0x100 }, { "gicr", GICD - GICR_SIZE }, { "rtc", RTC },
+	{ "uart", UART },         { "virtio", VIRTIO },         { "nothing", 0x60000000 },
 };
 
 static void check(const struct access *a, const struct target *t)

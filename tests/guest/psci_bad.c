@@ -15,10 +15,13 @@ static const struct call {
 	uint64_t function, a, b;
 	long want;
 } calls[] = {
-	{ "CPU_ON of a CPU that is not there", PSCI_CPU_ON, 0x700, RAM + 0x200000, INVALID_PARAMETERS },
-	{ "CPU_ON with reserved MPIDR bits", PSCI_CPU_ON, 0xff00000001000001, RAM + 0x200000, INVALID_PARAMETERS },
+	{ "CPU_ON of a CPU that is not there", PSCI_CPU_ON, 0x700, RAM + 0x200000,
+	  INVALID_PARAMETERS },
+	{ "CPU_ON with reserved MPIDR bits", PSCI_CPU_ON, 0xff00000001000001, RAM + 0x200000,
+	  INVALID_PARAMETERS },
 	{ "CPU_ON of the CPU itself", PSCI_CPU_ON, 0, RAM + 0x200000, ALREADY_ON },
-	{ "AFFINITY_INFO of a CPU that is not there", PSCI_AFFINITY_INFO, 0x700, 0, INVALID_PARAMETERS },
+	{ "AFFINITY_INFO of a CPU that is not there", PSCI_AFFINITY_INFO, 0x700, 0,
+	  INVALID_PARAMETERS },
 	{ "AFFINITY_INFO of an unknown level", PSCI_AFFINITY_INFO, 0, 9, INVALID_PARAMETERS },
 	{ "AFFINITY_INFO of the CPU itself", PSCI_AFFINITY_INFO, 0, 0, AFFINITY_ON },
 	{ "AFFINITY_INFO of CPU 1 before its start", PSCI_AFFINITY_INFO, 1, 0, AFFINITY_OFF },

@@ -2,15 +2,11 @@
 #include "lib/guest.h"
 
 static const uint64_t places[] = {
-	0x0,
-	0x1000,
-	0x3f000000,   /* below the redistributors */
-	0x40f00000,   /* behind the last virtio window */
-	0x6ffff000,
-	0x70000000,
-	0x7ffffff8,   /* just below RAM */
-	0xf0000000,   /* behind RAM */
-	0x1000000000, /* 64 GiB */
+	0x0,          0x1000,     0x3f000000, /* below the redistributors */
+	0x40f00000,                           /* behind the last virtio window */
+	0x6ffff000,   0x70000000, 0x7ffffff8, /* just below RAM */
+	0xf0000000,                           /* behind RAM */
+	0x1000000000,                         /* 64 GiB */
 	0x4000000000, /* the 64-bit MMIO window: behind what a small guest's address space has */
 };
 
@@ -22,10 +18,11 @@ static void check(uint64_t addr, unsigned int size, bool is_write)
 	else
 		(void)mmio_read(addr, size);
 	if (traps[0].count != 1)
-		fail("%s of %lu at %lx: %lu traps", is_write ? "write" : "read", (uint64_t)size, addr, traps[0].count);
+		fail("%s of %lu at %lx: %lu traps", is_write ? "write" : "read", (uint64_t)size,
+		     addr, traps[0].count);
 	if (ESR_EC(traps[0].esr) != EC_DATA_ABORT || traps[0].far != addr)
-		fail("%s of %lu at %lx: esr %lx far %lx", is_write ? "write" : "read", (uint64_t)size, addr,
-		     traps[0].esr, traps[0].far);
+		fail("%s of %lu at %lx: esr %lx far %lx", is_write ? "write" : "read",
+		     (uint64_t)size, addr, traps[0].esr, traps[0].far);
 }
 
 void guest_main(void)

@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -40,7 +42,8 @@ static void print_tail(const char *what, const struct text *t)
 	fputc('\n', stderr);
 }
 
-void check_failed(struct wick *w, const char *file, int line, const char *condition, const char *fmt, ...)
+void check_failed(struct wick *w, const char *file, int line, const char *condition,
+		  const char *fmt, ...)
 {
 	char message[4096];
 	va_list ap;
@@ -151,15 +154,16 @@ const char *sha256_of(const char *path)
 {
 	char sum[65] = "";
 	FILE *p = popen(format("sha256sum '%s'", path), "r");
-	check(NULL, p && fscanf(p, "%64s", sum) == 1 && strlen(sum) == 64, "sha256sum %s does not work", path);
+	check(NULL, p && fscanf(p, "%64s", sum) == 1 && strlen(sum) == 64,
+	      "sha256sum %s does not work", path);
 	pclose(p);
 	return format("%s", sum);
 }
 
 /* --- a wick ------------------------------------------------------------------------------------------------- */
 
-static _Noreturn void become_wick(const struct wick *w, const struct start_options *o, const char *const *args, int in,
-				  int out, int err)
+static _Noreturn void become_wick(const struct wick *w, const struct start_options *o,
+				  const char *const *args, int in, int out, int err)
 {
 	const char *argv[64] = { built("wick") };
 	unsigned int n = 1;
@@ -179,6 +183,10 @@ static _Noreturn void become_wick(const struct wick *w, const struct start_optio
 		signal(s, SIG_DFL);
 	if (chdir(w->dir) < 0)
 		_exit(99);
+	if (o->has_no_dev &&
+	    (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	     mount("none", "/dev", "tmpfs", 0, NULL) < 0))
+		_exit(96);
 	if (o->uid) {
 		if (setgid(o->uid) < 0 || setuid(o->uid) < 0)
 			_exit(98);
@@ -196,8 +204,9 @@ struct wick *wick_start_with(const struct start_options *o, const char *const *a
 	snprintf(w->dir, sizeof(w->dir), "%s", o->dir ? o->dir : make_dir());
 	append(&w->out, "", 0);
 	append(&w->err, "", 0);
-	check(NULL, pipe2(in, O_CLOEXEC) == 0 && pipe2(out, O_CLOEXEC) == 0 && pipe2(err, O_CLOEXEC) == 0, "pipe2: %s",
-	      strerror(errno));
+	check(NULL,
+	      pipe2(in, O_CLOEXEC) == 0 && pipe2(out, O_CLOEXEC) == 0 && pipe2(err, O_CLOEXEC) == 0,
+	      "pipe2: %s", strerror(errno));
 	(void)fcntl(out[0], F_SETPIPE_SZ, 1 << 20); /* room while a test looks elsewhere */
 	fflush(NULL);
 	w->pid = fork();
@@ -250,7 +259,8 @@ void wick_read_output(struct wick *w)
 /* Waits for more output; false when both streams have ended. */
 static bool wait_more(struct wick *w, int64_t deadline)
 {
-	struct pollfd p[2] = { { .fd = w->out_fd, .events = POLLIN }, { .fd = w->err_fd, .events = POLLIN } };
+	struct pollfd p[2] = { { .fd = w->out_fd, .events = POLLIN },
+			       { .fd = w->err_fd, .events = POLLIN } };
 	int64_t left = deadline - now_ms();
 
 	if (w->out_fd < 0 && w->err_fd < 0)
@@ -295,7 +305,8 @@ void wick_type(struct wick *w, const char *text)
 
 void wick_signal(struct wick *w, int number)
 {
-	check(w, !w->has_ended && kill(w->pid, number) == 0, "wick is not there to get signal %d", number);
+	check(w, !w->has_ended && kill(w->pid, number) == 0, "wick is not there to get signal %d",
+	      number);
 }
 
 void wick_kill(struct wick *w)
@@ -342,7 +353,8 @@ static const char *drives_json(const struct machine *m)
 	char *s = format("%s", "");
 	for (unsigned int i = 0; i < ARRAY_SIZE(m->drives) && m->drives[i].id; i++) {
 		const struct drive *d = &m->drives[i];
-		s = format("%s%s{\"drive_id\": \"%s\", \"path_on_host\": \"%s\", \"is_root_device\": false, "
+		s = format("%s%s{\"drive_id\": \"%s\", \"path_on_host\": \"%s\", "
+			   "\"is_root_device\": false, "
 			   "\"is_read_only\": %s, \"cache_type\": \"%s\"}",
 			   s, i ? ", " : "", d->id, d->path, d->is_read_only ? "true" : "false",
 			   d->is_writeback ? "Writeback" : "Unsafe");
@@ -353,21 +365,29 @@ static const char *drives_json(const struct machine *m)
 const char *machine_json(const struct machine *m)
 {
 	const char *kernel = m->kernel ? m->kernel : built(format("guest/%s.img", m->guest));
-	return format("{\"boot-source\": {\"kernel_image_path\": \"%s\", \"boot_args\": \"%s%s\"%s},\n"
-		      " \"machine-config\": {\"vcpu_count\": %u, \"mem_size_mib\": %u},\n"
-		      " \"drives\": [%s]%s}\n",
-		      kernel, m->guest ? "console=ttyS0 " : "", m->args ? m->args : "",
-		      m->initrd ? format(", \"initrd_path\": \"%s\"", m->initrd) : "", m->vcpus ? m->vcpus : 1,
-		      m->mem_mib ? m->mem_mib : 128, drives_json(m), m->has_entropy ? ", \"entropy\": {}" : "");
+	return format(
+		"{\"boot-source\": {\"kernel_image_path\": \"%s\", \"boot_args\": \"%s%s\"%s},\n"
+		" \"machine-config\": {\"vcpu_count\": %u, \"mem_size_mib\": %u},\n"
+		" \"drives\": [%s]%s}\n",
+		kernel, m->guest ? "console=ttyS0 " : "", m->args ? m->args : "",
+		m->initrd ? format(", \"initrd_path\": \"%s\"", m->initrd) : "",
+		m->vcpus ? m->vcpus : 1, m->mem_mib ? m->mem_mib : 128, drives_json(m),
+		m->has_entropy ? ", \"entropy\": {}" : "");
 }
 
 struct wick *boot(const struct machine *m)
 {
 	const struct start_options o = { .dir = make_dir() };
 	const char *json = machine_json(m);
-	const char *const args[] = { "--api-sock",    "api.sock",     "--log-path",
-				     "log",	      "--config-file", "config.json",
-				     "--show-level",  "--show-log-origin", m->has_boot_timer ? "--boot-timer" : NULL,
+	const char *const args[] = { "--api-sock",
+				     "api.sock",
+				     "--log-path",
+				     "log",
+				     "--config-file",
+				     "config.json",
+				     "--show-level",
+				     "--show-log-origin",
+				     m->has_boot_timer ? "--boot-timer" : NULL,
 				     NULL };
 
 	write_file(format("%s/config.json", o.dir), json, strlen(json));
@@ -378,7 +398,8 @@ struct wick *boot_guest_to_done(const struct machine *m)
 {
 	struct wick *w = boot(m);
 	int code = wick_wait_exit(w);
-	check(w, memmem(w->out.bytes, w->out.len, "\nDONE\n", 6), "guest %s has not said DONE", m->guest);
+	check(w, memmem(w->out.bytes, w->out.len, "\nDONE\n", 6), "guest %s has not said DONE",
+	      m->guest);
 	check(w, code == 0, "exit code %d", code);
 	return w;
 }
@@ -464,7 +485,8 @@ static void read_head(struct wick *w, int fd, struct text *head)
 	append(head, "", 0);
 	while (head->len < 4 || strcmp(head->bytes + head->len - 4, "\r\n\r\n") != 0) {
 		ssize_t n = recv(fd, &c, 1, 0);
-		check(w, n == 1, "the response's head ends after \"%s\" (%s)", head->bytes, n < 0 ? strerror(errno) : "closed");
+		check(w, n == 1, "the response's head ends after \"%s\" (%s)", head->bytes,
+		      n < 0 ? strerror(errno) : "closed");
 		append(head, &c, 1);
 	}
 }
@@ -475,7 +497,8 @@ struct response read_response(struct wick *w, int fd)
 	char buffer[4096];
 
 	read_head(w, fd, &r.head);
-	check(w, sscanf(r.head.bytes, "HTTP/1.1 %d ", &r.status) == 1, "no status line: \"%s\"", r.head.bytes);
+	check(w, sscanf(r.head.bytes, "HTTP/1.1 %d ", &r.status) == 1, "no status line: \"%s\"",
+	      r.head.bytes);
 	const char *length = strcasestr(r.head.bytes, "\r\nContent-Length:");
 	size_t left = length ? strtoul(length + 17, NULL, 10) : 0;
 	append(&r.body, "", 0);
@@ -493,15 +516,18 @@ struct response http(struct wick *w, const char *method, const char *path, const
 	int fd = api_connect(w);
 	const char *head = format("%s %s HTTP/1.1\r\nHost: localhost\r\n", method, path);
 	send_text(w, fd,
-		  body ? format("%sContent-Length: %zu\r\n\r\n%s", head, strlen(body), body) : format("%s\r\n", head));
+		  body ? format("%sContent-Length: %zu\r\n\r\n%s", head, strlen(body), body)
+		       : format("%s\r\n", head));
 	struct response r = read_response(w, fd);
 	close(fd);
 	return r;
 }
 
-const char *expect_http(struct wick *w, const char *method, const char *path, const char *body, int status)
+const char *expect_http(struct wick *w, const char *method, const char *path, const char *body,
+			int status)
 {
 	struct response r = http(w, method, path, body);
-	check(w, r.status == status, "%s %s gives %d, wanted is %d: %s", method, path, r.status, status, r.body.bytes);
+	check(w, r.status == status, "%s %s gives %d, wanted is %d: %s", method, path, r.status,
+	      status, r.body.bytes);
 	return r.body.bytes;
 }

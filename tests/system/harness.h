@@ -51,6 +51,7 @@ const char *sha256_of(const char *path);
 struct start_options {
 	const char *dir; /* start there instead of in a new folder */
 	uid_t uid;       /* 0: as we are */
+	bool has_no_dev; /* sees an empty /dev; only root can do that */
 };
 
 /* `args` without argv[0], NULL at the end. Runs in a new folder; a relative path in args is in it. */
@@ -110,9 +111,10 @@ struct response {
 /* One request over a connection of its own. `body` NULL: none. */
 struct response http(struct wick *w, const char *method, const char *path, const char *body);
 /* http() that fails the test unless the status is `status`; returns the body. */
-const char *expect_http(struct wick *w, const char *method, const char *path, const char *body, int status);
+const char *expect_http(struct wick *w, const char *method, const char *path, const char *body,
+			int status);
 /* The wanted text occurs in what was said. */
-#define expect_contains(w, text, part)                                                                     \
+#define expect_contains(w, text, part) \
 	check(w, strstr((text), (part)), "\"%s\" is not in \"%s\"", (part), (text))
 /* A connected socket, for raw bytes; the caller closes it. The second gives -1 when nobody listens. */
 int api_connect(struct wick *w);
@@ -124,13 +126,13 @@ void send_text(struct wick *w, int fd, const char *text);
 
 /* --- failing ----------------------------------------------------------------------------------------------- */
 
-void check_failed(struct wick *w, const char *file, int line, const char *condition, const char *fmt, ...)
-	__attribute__((format(printf, 5, 6), noreturn));
+void check_failed(struct wick *w, const char *file, int line, const char *condition,
+		  const char *fmt, ...) __attribute__((format(printf, 5, 6), noreturn));
 /* `w` may be NULL; else its output and log become part of the message. */
-#define check(w, condition, ...)                                                                           \
-	do {                                                                                               \
-		if (!(condition))                                                                          \
-			check_failed((w), __FILE__, __LINE__, #condition, __VA_ARGS__);                    \
+#define check(w, condition, ...)                                                        \
+	do {                                                                            \
+		if (!(condition))                                                       \
+			check_failed((w), __FILE__, __LINE__, #condition, __VA_ARGS__); \
 	} while (0)
 
 /* A suite's .fini: every wick that is left is killed, folders are removed. */

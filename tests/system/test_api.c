@@ -25,7 +25,8 @@ Test(api, clients_find_what_firecracker_promises)
 			fprintf(stderr, "%s", line);
 	}
 	int status = pclose(p);
-	cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0, "test_api.py has failed; its words are above");
+	cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0,
+		  "test_api.py has failed; its words are above");
 	/* A script that leaves claims out has not passed. */
 	cr_assert_eq(ok, CLAIMS, "%u claims held, %d are to be made", ok, CLAIMS);
 	cr_assert_eq(claims, CLAIMS);

@@ -22,6 +22,7 @@ struct linux_case {
 	const char *kernel; /* "6.1" or "6.12" */
 	unsigned int vcpus, mem_mib;
 	const char *end; /* wick.end */
+	bool has_pauses; /* pause and resume all the time while the guest works */
 };
 
 /* What the guest runs. Lines of it start with "@"; commands that must fail say so. */
@@ -31,7 +32,8 @@ static const char script[] =
 	"echo \"@release $(uname -r)\"\n"
 	"echo \"@online $(cat /sys/devices/system/cpu/online)\"\n"
 	"echo \"@memtotal $(sed -n 's/^MemTotal: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo)\"\n"
-	"echo \"@ram $(sed -n 's/^\\([0-9a-f-]*\\) : System RAM/\\1/p' /proc/iomem | tr '\\n' ' ')\"\n"
+	"echo \"@ram $(sed -n 's/^\\([0-9a-f-]*\\) : System RAM/\\1/p' /proc/iomem | tr '\\n' ' "
+	"')\"\n"
 	"echo \"@cmdline $(cat /proc/cmdline)\"\n"
 	"echo \"@payload $(sha256sum </payload)\"\n"
 	"grep arch_timer /proc/interrupts | sed 's/^ */@timer /'\n"
@@ -40,9 +42,11 @@ static const char script[] =
 	"echo \"@rng $(cat /sys/class/misc/hw_random/rng_current)\"\n"
 	"echo \"@random1 $(head -c 32 /dev/hwrng | sha256sum)\"\n"
 	"echo \"@random2 $(head -c 32 /dev/hwrng | sha256sum)\"\n"
-	"for d in a b c d; do echo \"@sectors-vd$d $(cat /sys/block/vd$d/size) $(cat /sys/block/vd$d/ro)\"; done\n"
+	"for d in a b c d; do echo \"@sectors-vd$d $(cat /sys/block/vd$d/size) $(cat "
+	"/sys/block/vd$d/ro)\"; done\n"
 	"echo \"@read-vda $(sha256sum </dev/vda)\"\n"
-	"dd if=/dev/zero of=/dev/vda bs=512 count=1 conv=fsync 2>/dev/null && echo '@write-vda accepted' || echo '@write-vda refused'\n"
+	"dd if=/dev/zero of=/dev/vda bs=512 count=1 conv=fsync 2>/dev/null && echo '@write-vda "
+	"accepted' || echo '@write-vda refused'\n"
 	"cat /dev/vda /dev/vda >/dev/vdb\n"
 	"head -c $((512 * 100)) /dev/vda >/dev/vdc\n"
 	"sync\n"
@@ -50,6 +54,12 @@ static const char script[] =
 	"echo \"@read-vdb $(sha256sum </dev/vdb)\"\n"
 	"echo \"@read-vdc $(sha256sum </dev/vdc)\"\n"
 	"grep arch_timer /proc/interrupts | sed 's/^ */@timer-later /'\n"
+	"echo '@ask 1'\n"
+	"read -r answer\n"
+	"echo \"@answer ${#answer} $(printf %s \"$answer\" | sha256sum)\"\n"
+	"grep ttyS0 /proc/interrupts | sed 's/^ */@uart /'\n"
+	"echo \"@complaints $(dmesg | grep -E 'nobody cared|WARNING: CPU|Oops|Unable to handle|I/O "
+	"error|ttyS0: .*overrun')\"\n"
 	"echo '@end 0'\n";
 
 /* --- the initrd: mkguest's, and an archive of our own behind it ------------------------------------------- */
@@ -59,8 +69,8 @@ static void cpio_entry(FILE *f, const char *name, unsigned int mode, const void 
 	static unsigned int inode = 1000;
 	size_t name_len = strlen(name) + 1;
 
-	fprintf(f, "070701%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X", inode++, mode, 0, 0, 1, 0, (unsigned int)len, 0,
-		0, 0, 0, (unsigned int)name_len, 0);
+	fprintf(f, "070701%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X", inode++, mode, 0,
+		0, 1, 0, (unsigned int)len, 0, 0, 0, 0, (unsigned int)name_len, 0);
 	fwrite(name, 1, name_len, f);
 	fwrite("\0\0\0", 1, (4 - (110 + name_len) % 4) % 4, f);
 	fwrite(data, 1, len, f);
@@ -90,19 +100,21 @@ static void check_memory(struct wick *w, const struct linux_case *c)
 {
 	/* 2 MiB at the start of RAM are held back (contract 4.1). */
 	const uint64_t first = 0x80200000, end = 0x80000000 + ((uint64_t)c->mem_mib << 20);
-	const char *want = format("%llx-%llx ", (unsigned long long)first, (unsigned long long)end - 1);
+	const char *want =
+		format("%llx-%llx ", (unsigned long long)first, (unsigned long long)end - 1);
 	const char *ram = output_value(w, "@ram");
 	check(w, strcmp(ram, want) == 0, "System RAM is \"%s\", not \"%s\"", ram, want);
 
 	/* The kernel keeps 1/64 for struct pages, its own size, and 64 MiB of bounce buffers for RAM above 4 GiB. */
 	uint64_t kib = output_number(w, "@memtotal"), all = (uint64_t)c->mem_mib << 10;
 	uint64_t own = all / 32 + 40 * 1024 + (end > UINT64_C(1) << 32 ? 64 * 1024 : 0);
-	check(w, kib <= all && kib >= all - own, "MemTotal is %llu kB of %llu", (unsigned long long)kib,
-	      (unsigned long long)all);
+	check(w, kib <= all && kib >= all - own, "MemTotal is %llu kB of %llu",
+	      (unsigned long long)kib, (unsigned long long)all);
 }
 
 /* "10: 123 456 GICv3 27 Level arch_timer": one count for each CPU. */
-static void check_ticks(struct wick *w, const struct linux_case *c, const char *key, const uint64_t *more_than, uint64_t *ret)
+static void check_ticks(struct wick *w, const struct linux_case *c, const char *key,
+			const uint64_t *more_than, uint64_t *ret)
 {
 	const char *line = output_value(w, key);
 	const char *at = strchr(line, ':');
@@ -111,7 +123,8 @@ static void check_ticks(struct wick *w, const struct linux_case *c, const char *
 	for (unsigned int cpu = 0; cpu < c->vcpus; cpu++) {
 		char *end;
 		ret[cpu] = strtoull(at, &end, 10);
-		check(w, end != at && ret[cpu] > more_than[cpu], "CPU %u has no (more) timer ticks: \"%s\"", cpu, line);
+		check(w, end != at && ret[cpu] > more_than[cpu],
+		      "CPU %u has no (more) timer ticks: \"%s\"", cpu, line);
 		at = end;
 	}
 }
@@ -130,7 +143,8 @@ static void check_interrupts(struct wick *w, const struct linux_case *c)
 	}
 	check(w, sum_later > sum_before, "timer ticks have stopped");
 	const char *line = output_value(w, "@virtio");
-	check(w, strstr(line, " GICv3 ") && strstr(line, " Edge "), "a virtio interrupt is \"%s\"", line);
+	check(w, strstr(line, " GICv3 ") && strstr(line, " Edge "), "a virtio interrupt is \"%s\"",
+	      line);
 }
 
 static void expect_value(struct wick *w, const char *key, const char *want)
@@ -175,8 +189,9 @@ static void check_disks(struct wick *w, const struct disks *d, const struct text
 
 	/* In the guest, and in the host's file: twice what was on the first one. */
 	struct text one = read_file(d->read_only), two = read_file(d->writeback);
-	check(w, two.len == 2 * one.len && memcmp(two.bytes, one.bytes, one.len) == 0 &&
-			 memcmp(two.bytes + one.len, one.bytes, one.len) == 0,
+	check(w,
+	      two.len == 2 * one.len && memcmp(two.bytes, one.bytes, one.len) == 0 &&
+		      memcmp(two.bytes + one.len, one.bytes, one.len) == 0,
 	      "what the guest has written to vdb is not in the file");
 	expect_sum(w, "@read-vdb", sha256_of(d->writeback));
 
@@ -195,14 +210,18 @@ static void check_disks(struct wick *w, const struct disks *d, const struct text
 
 static void check_entropy_and_clock(struct wick *w, time_t from, time_t to)
 {
-	static const char zeros[] = "66687aadf862bd776c8fc18b8e9f8e20089714856ee233b3902a591d0d5f2925";
-	check(w, strncmp(output_value(w, "@rng"), "virtio_rng", 10) == 0, "the guest's rng is %s", output_value(w, "@rng"));
+	static const char zeros[] =
+		"66687aadf862bd776c8fc18b8e9f8e20089714856ee233b3902a591d0d5f2925";
+	check(w, strncmp(output_value(w, "@rng"), "virtio_rng", 10) == 0, "the guest's rng is %s",
+	      output_value(w, "@rng"));
 	const char *one = output_value(w, "@random1"), *two = output_value(w, "@random2");
-	check(w, strcmp(one, two) != 0 && strncmp(one, zeros, 64) != 0 && strncmp(two, zeros, 64) != 0,
+	check(w,
+	      strcmp(one, two) != 0 && strncmp(one, zeros, 64) != 0 && strncmp(two, zeros, 64) != 0,
 	      "random bytes are always the same");
 	/* The guest looked at the clock between our two looks. */
 	long long clock = atoll(output_value(w, "@clock"));
-	check(w, clock >= from && clock <= to, "the clock is %lld, not in %lld..%lld", clock, (long long)from, (long long)to);
+	check(w, clock >= from && clock <= to, "the clock is %lld, not in %lld..%lld", clock,
+	      (long long)from, (long long)to);
 	expect_contains(w, output_value(w, "@clock"), "pl031");
 }
 
@@ -210,8 +229,48 @@ static void check_entropy_and_clock(struct wick *w, time_t from, time_t to)
 static void check_warnings(struct wick *w, char *log)
 {
 	for (char *line; (line = strsep(&log, "\n"));)
-		check(w, (!strstr(line, ":WARN:") && !strstr(line, ":ERROR:")) || strstr(line, "the guest does not see the last 77"),
+		check(w,
+		      (!strstr(line, ":WARN:") && !strstr(line, ":ERROR:")) ||
+			      strstr(line, "the guest does not see the last 77"),
 		      "the log has \"%s\"", line);
+}
+
+/* --- while it runs -------------------------------------------------------------------------------------------- */
+
+static void pause_until_asked(struct wick *w)
+{
+	unsigned int pauses = 0;
+	wick_wait_output(w, "@WICK user-space");
+	while (!memmem(w->out.bytes, w->out.len, "@ask", 4)) {
+		expect_http(w, "PATCH", "/vm", "{\"state\": \"Paused\"}", 204);
+		expect_http(w, "PATCH", "/vm", "{\"state\": \"Resumed\"}", 204);
+		pauses++;
+		usleep(20000);
+		wick_read_output(w);
+		check(w, w->out_fd >= 0, "the guest has ended");
+	}
+	check(w, pauses >= 20, "the guest was done after %u pauses", pauses);
+}
+
+/* A line as long as a terminal takes: through the UART's FIFO of 16 bytes, and driven by interrupts. */
+static const char *type_an_answer(struct wick *w)
+{
+	enum { LEN = 2000 };
+	char *line = format("%*s", LEN + 1, "\n");
+	for (unsigned int i = 0; i < LEN; i++)
+		line[i] = "abcdefghijklmnopqrstuvwxyz0123456789-_,."[(i * i + i / 7) % 40];
+	wick_wait_output(w, "@ask 1");
+	wick_type(w, line);
+	line[LEN] = '\0';
+	return line;
+}
+
+static void check_answer(struct wick *w, const char *typed)
+{
+	const char *path = format("%s/typed", make_dir());
+	write_file(path, typed, strlen(typed));
+	expect_value(w, "@answer", format("%zu %s  -", strlen(typed), sha256_of(path)));
+	expect_contains(w, output_value(w, "@uart"), " GICv3 ");
 }
 
 static void run_linux(const struct linux_case *c)
@@ -219,8 +278,11 @@ static void run_linux(const struct linux_case *c)
 	const char *dir = make_dir();
 	const char *payload = format("%s/payload", dir);
 	/* Odd spacing and a word the kernel does not know: the command line is passed on as it is. */
-	const char *args = format("console=ttyS0 quiet panic=-1  wick.test=a,b=\\\"c\\\"  wick.sh=/checks wick.end=%s", c->end);
-	const char *seen = format("console=ttyS0 quiet panic=-1  wick.test=a,b=\"c\"  wick.sh=/checks wick.end=%s pci=off "
+	const char *args = format("console=ttyS0 quiet panic=-1  wick.test=a,b=\\\"c\\\"  "
+				  "wick.sh=/checks wick.end=%s",
+				  c->end);
+	const char *seen = format("console=ttyS0 quiet panic=-1  wick.test=a,b=\"c\"  "
+				  "wick.sh=/checks wick.end=%s pci=off "
 				  "earlycon=uart,mmio,0x40002000",
 				  c->end);
 
@@ -240,6 +302,9 @@ static void run_linux(const struct linux_case *c)
 					 { "d", d.empty, false, false } } };
 	time_t from = time(NULL);
 	struct wick *w = boot(&m);
+	if (c->has_pauses)
+		pause_until_asked(w);
+	const char *typed = type_an_answer(w);
 	int code = wick_wait_exit(w);
 	time_t to = time(NULL);
 
@@ -250,33 +315,36 @@ static void run_linux(const struct linux_case *c)
 	expect_value(w, "@online", c->vcpus == 1 ? "0" : format("0-%u", c->vcpus - 1));
 	expect_value(w, "@cmdline", seen);
 	expect_sum(w, "@payload", sha256_of(payload));
+	check_answer(w, typed);
 	check_memory(w, c);
 	check_interrupts(w, c);
 	check_disks(w, &d, &odd_before);
 	check_entropy_and_clock(w, from, to);
 	struct text log = wick_log(w);
-	expect_contains(w, log.bytes, strcmp(c->end, "reboot") == 0 ? "asked for a reset" : "asked for a shutdown");
+	expect_contains(w, log.bytes,
+			strcmp(c->end, "reboot") == 0 ? "asked for a reset"
+						      : "asked for a shutdown");
 	expect_contains(w, log.bytes, "Guest-boot-time = ");
 	check_warnings(w, log.bytes);
-	check(w, !strstr(w->out.bytes, "Call trace"), "the guest's kernel complains");
+	expect_value(w, "@complaints", "");
 }
 
 Test(linux_guest, kernel_6_1_with_1_vcpu_and_128_mib)
 {
-	run_linux(&(struct linux_case){ "6.1", 1, 128, "reboot" });
+	run_linux(&(struct linux_case){ "6.1", 1, 128, "reboot", false });
 }
 
 Test(linux_guest, kernel_6_12_with_2_vcpus_and_256_mib)
 {
-	run_linux(&(struct linux_case){ "6.12", 2, 256, "poweroff" });
+	run_linux(&(struct linux_case){ "6.12", 2, 256, "poweroff", true });
 }
 
 Test(linux_guest, kernel_6_1_with_4_vcpus_and_3_gib)
 {
-	run_linux(&(struct linux_case){ "6.1", 4, 3072, "poweroff" });
+	run_linux(&(struct linux_case){ "6.1", 4, 3072, "poweroff", true });
 }
 
 Test(linux_guest, kernel_6_12_with_8_vcpus_and_512_mib)
 {
-	run_linux(&(struct linux_case){ "6.12", 8, 512, "reboot" });
+	run_linux(&(struct linux_case){ "6.12", 8, 512, "reboot", false });
 }

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -49,7 +50,8 @@ Test(process, threads_have_firecrackers_names)
 	qsort(names, n, sizeof(names[0]), by_text);
 	check(w, n == ARRAY_SIZE(want), "%u threads, the last is %s", n, names[n - 1]);
 	for (unsigned int i = 0; i < n; i++)
-		check(w, strcmp(names[i], want[i]) == 0, "a thread is called \"%s\", not \"%s\"", names[i], want[i]);
+		check(w, strcmp(names[i], want[i]) == 0, "a thread is called \"%s\", not \"%s\"",
+		      names[i], want[i]);
 }
 
 /* --- signals ------------------------------------------------------------------------------------------------ */
@@ -59,17 +61,19 @@ Test(process, fatal_signals_have_their_exit_codes)
 	static const struct {
 		int number, code;
 	} rows[] = {
-		{ SIGSYS, 148 }, { SIGBUS, 149 }, { SIGSEGV, 150 }, { SIGXFSZ, 151 },
+		{ SIGSYS, 148 },  { SIGBUS, 149 }, { SIGSEGV, 150 }, { SIGXFSZ, 151 },
 		{ SIGXCPU, 154 }, { SIGHUP, 156 }, { SIGILL, 157 },
 	};
 	for (unsigned int i = 0; i < ARRAY_SIZE(rows); i++) {
 		struct wick *w = start_api();
 		wick_signal(w, rows[i].number);
 		int code = wick_wait_exit(w);
-		check(w, code == rows[i].code, "signal %d gives exit code %d", rows[i].number, code);
+		check(w, code == rows[i].code, "signal %d gives exit code %d", rows[i].number,
+		      code);
 		struct text log = wick_log(w);
 		expect_contains(w, log.bytes,
-				format("Shutting down VM after intercepting signal %d, code 0.", rows[i].number));
+				format("Shutting down VM after intercepting signal %d, code 0.",
+				       rows[i].number));
 	}
 }
 
@@ -106,6 +110,52 @@ Test(process, client_that_leaves_before_its_answer_harms_nobody)
 	expect_contains(w, expect_http(w, "GET", "/", NULL, 200), "\"state\":\"Not started\"");
 }
 
+static unsigned int count_fds(struct wick *w)
+{
+	unsigned int n = 0;
+	DIR *fds = opendir(format("/proc/%d/fd", w->pid));
+	check(w, fds, "no /proc/PID/fd");
+	while (readdir(fds))
+		n++;
+	closedir(fds);
+	return n;
+}
+
+/* SCM_RIGHTS with a request, as some clients send: served, and the descriptor goes nowhere. */
+Test(process, descriptors_sent_with_a_request_are_not_kept)
+{
+	struct wick *w = start_api();
+	expect_http(w, "GET", "/", NULL, 200);
+	for (unsigned int i = 0; i < 20; i++) {
+		char request[] = "GET / HTTP/1.1\r\n\r\n";
+		union {
+			char bytes[CMSG_SPACE(sizeof(int))];
+			struct cmsghdr align;
+		} control = { 0 };
+		struct iovec iov = { request, sizeof(request) - 1 };
+		struct msghdr m = { .msg_iov = &iov,
+				    .msg_iovlen = 1,
+				    .msg_control = control.bytes,
+				    .msg_controllen = sizeof(control.bytes) };
+		struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+		int sent = STDERR_FILENO;
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(c), &sent, sizeof(sent));
+		int fd = api_connect(w);
+		check(w, sendmsg(fd, &m, MSG_NOSIGNAL) == (ssize_t)iov.iov_len, "sendmsg: %s",
+		      strerror(errno));
+		struct response r = read_response(w, fd);
+		check(w, r.status == 200, "status %d", r.status);
+		close(fd);
+	}
+	/* The last connection may still be open there. */
+	expect_http(w, "GET", "/", NULL, 200);
+	unsigned int n = count_fds(w);
+	check(w, n < 25, "%u descriptors are open", n);
+}
+
 /* --- the socket ----------------------------------------------------------------------------------------------- */
 
 static void expect_socket_refused(const char *dir)
@@ -114,7 +164,9 @@ static void expect_socket_refused(const char *dir)
 	struct wick *w = wick_start_with(&(struct start_options){ .dir = dir }, args);
 	int code = wick_wait_exit(w);
 	check(w, code == 1, "exit code %d", code);
-	expect_contains(w, w->err.bytes, "Failed to open the API socket at: api.sock. Check that it is not already used.");
+	expect_contains(
+		w, w->err.bytes,
+		"Failed to open the API socket at: api.sock. Check that it is not already used.");
 }
 
 Test(process, socket_in_use_is_refused_and_its_owner_goes_on)
@@ -130,9 +182,11 @@ Test(process, socket_stays_behind_and_a_stale_one_is_refused)
 	int code = wick_wait_exit(w);
 	struct stat st;
 	check(w, code == 0, "exit code %d", code);
-	check(w, stat(format("%s/api.sock", w->dir), &st) == 0 && S_ISSOCK(st.st_mode), "the socket is gone");
+	check(w, stat(format("%s/api.sock", w->dir), &st) == 0 && S_ISSOCK(st.st_mode),
+	      "the socket is gone");
 	expect_socket_refused(w->dir);
-	check(w, stat(format("%s/api.sock", w->dir), &st) == 0 && S_ISSOCK(st.st_mode), "the refused start has removed it");
+	check(w, stat(format("%s/api.sock", w->dir), &st) == 0 && S_ISSOCK(st.st_mode),
+	      "the refused start has removed it");
 }
 
 Test(process, a_plain_file_in_the_sockets_place_is_refused_and_kept)
@@ -159,7 +213,8 @@ Test(process, version_and_help_win_over_whatever_else_is_wrong)
 {
 	struct wick *w = WICK("--nonsense", "--version", "--level", "loud");
 	int code = wick_wait_exit(w);
-	check(w, code == 0 && strncmp(w->out.bytes, "Firecracker v1.17.0\n", 20) == 0, "exit code %d", code);
+	check(w, code == 0 && strncmp(w->out.bytes, "Firecracker v1.17.0\n", 20) == 0,
+	      "exit code %d", code);
 	w = WICK("--nonsense", "--help");
 	code = wick_wait_exit(w);
 	check(w, code == 0, "exit code %d", code);
@@ -183,11 +238,15 @@ static void boot_with_fifo_log(bool has_idle_reader)
 {
 	const char *dir = make_dir();
 	const char *json = machine_json(&(struct machine){ .guest = "unmapped", .args = "" });
-	static const char *const args[] = { "--no-api", "--level", "Trace", "--log-path", "fifo", "--config-file", "config.json", NULL };
+	static const char *const args[] = { "--no-api",    "--level", "Trace",
+					    "--log-path",  "fifo",    "--config-file",
+					    "config.json", NULL };
 
 	cr_assert_eq(mkfifo(format("%s/fifo", dir), 0600), 0);
 	write_file(format("%s/config.json", dir), json, strlen(json));
-	int reader = has_idle_reader ? open(format("%s/fifo", dir), O_RDONLY | O_NONBLOCK | O_CLOEXEC) : -1;
+	int reader = has_idle_reader
+			     ? open(format("%s/fifo", dir), O_RDONLY | O_NONBLOCK | O_CLOEXEC)
+			     : -1;
 	cr_assert(!has_idle_reader || reader >= 0);
 	if (has_idle_reader) {
 		/* Full to the last byte before wick writes its first line. */
@@ -225,7 +284,8 @@ Test(process, an_idle_3_gib_guest_costs_almost_nothing)
 	uint64_t kib = wick_proc_status(w, "VmRSS"), size = wick_proc_status(w, "VmSize");
 	/* The guest's image, stack and device tree: a few huge pages of 2 MiB at most. */
 	check(w, kib < 24 * 1024, "resident memory is %llu kB", (unsigned long long)kib);
-	check(w, size > 3072 * 1024, "the guest's memory is not mapped: VmSize is %llu kB", (unsigned long long)size);
+	check(w, size > 3072 * 1024, "the guest's memory is not mapped: VmSize is %llu kB",
+	      (unsigned long long)size);
 }
 
 /* --- pauses ------------------------------------------------------------------------------------------------------- */
@@ -260,7 +320,9 @@ static void follow(struct wick *w, struct progress *p)
 static void patch_state(struct wick *w, int fd, const char *state)
 {
 	const char *body = format("{\"state\": \"%s\"}", state);
-	send_text(w, fd, format("PATCH /vm HTTP/1.1\r\nContent-Length: %zu\r\n\r\n%s", strlen(body), body));
+	send_text(
+		w, fd,
+		format("PATCH /vm HTTP/1.1\r\nContent-Length: %zu\r\n\r\n%s", strlen(body), body));
 	struct response r = read_response(w, fd);
 	check(w, r.status == 204, "%s gives %d: %s", state, r.status, r.body.bytes);
 }
@@ -269,7 +331,8 @@ static void until_progress(struct wick *w, struct progress *p, uint64_t lines)
 {
 	const uint64_t n = p->n + lines;
 	for (unsigned int i = 0; p->n < n; i++) {
-		check(w, i < DEADLINE_S * 500, "the guest stands still at n=%llu", (unsigned long long)p->n);
+		check(w, i < DEADLINE_S * 500, "the guest stands still at n=%llu",
+		      (unsigned long long)p->n);
 		usleep(2000);
 		follow(w, p);
 	}
@@ -291,7 +354,8 @@ Test(process, two_hundred_pauses_lose_and_repeat_nothing)
 		if (cycle % 20 == 0) {
 			/* Stopped is stopped: the lines it has finished so far are all. */
 			const uint64_t n = p.n;
-			expect_contains(w, expect_http(w, "GET", "/", NULL, 200), "\"state\":\"Paused\"");
+			expect_contains(w, expect_http(w, "GET", "/", NULL, 200),
+					"\"state\":\"Paused\"");
 			patch_state(w, fd, "Paused");
 			usleep(30000);
 			follow(w, &p);

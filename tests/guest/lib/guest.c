@@ -10,7 +10,7 @@
 #define UART_MCR 4
 #define UART_LSR 5
 
-struct trap_record traps[2];
+struct trap_record traps[CPUS_MAX];
 extern uint64_t boot_fdt;
 
 /* Called from start.S. */
@@ -169,7 +169,8 @@ void fail(const char *fmt, ...)
 static const char *find_argument(const char *name)
 {
 	const uint8_t *fdt = (const uint8_t *)boot_fdt;
-	uint32_t size = (uint32_t)fdt[4] << 24 | (uint32_t)fdt[5] << 16 | (uint32_t)fdt[6] << 8 | fdt[7];
+	uint32_t size =
+		(uint32_t)fdt[4] << 24 | (uint32_t)fdt[5] << 16 | (uint32_t)fdt[6] << 8 | fdt[7];
 	for (uint32_t i = 0; i < size; i++) {
 		uint32_t n = 0;
 		while (name[n] && i + n < size && fdt[i + n] == (uint8_t)name[n])
@@ -246,8 +247,8 @@ long psci(uint64_t function, uint64_t a, uint64_t b, uint64_t c)
 	__asm__ volatile("hvc #0"
 			 : "+r"(x0), "+r"(x1), "+r"(x2), "+r"(x3)
 			 :
-			 : "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13", "x14", "x15", "x16",
-			   "x17", "memory");
+			 : "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13", "x14",
+			   "x15", "x16", "x17", "memory");
 	return (int32_t)x0; /* the error codes are 32-bit whichever the call's width */
 }
 
@@ -262,11 +263,22 @@ __attribute__((weak)) void secondary_main(void)
 {
 }
 
+/* 16 CPUs a cluster, as KVM numbers them (gic.md T1). */
+uint64_t mpidr_of(unsigned int index)
+{
+	return (index & 15) | (uint64_t)(index >> 4) << 8;
+}
+
+void turn_on(unsigned int index)
+{
+	long rc = psci(PSCI_CPU_ON, mpidr_of(index), (uint64_t)secondary_boot, index);
+	if (rc != 0)
+		fail("CPU_ON of CPU %lu gives %lx", (uint64_t)index, (uint64_t)rc);
+}
+
 void turn_on_secondary(void)
 {
-	long rc = psci(PSCI_CPU_ON, 1, (uint64_t)secondary_boot, 1);
-	if (rc != 0)
-		fail("CPU_ON of CPU 1 gives %lx", (uint64_t)rc);
+	turn_on(1);
 }
 
 void start_secondary(void)

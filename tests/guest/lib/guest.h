@@ -19,6 +19,8 @@
 #define WINDOW     0x1000ul
 #define RAM        0x80000000ul
 
+#define CPUS_MAX 64
+
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
 /*
@@ -42,7 +44,7 @@ bool has_argument(const char *text);
 struct trap_record {
 	volatile uint64_t count, esr, far;
 };
-extern struct trap_record traps[2];
+extern struct trap_record traps[CPUS_MAX];
 void traps_clear(void);
 unsigned int cpu_index(void);
 
@@ -61,7 +63,10 @@ unsigned int cpu_index(void);
 #define PSCI_SYSTEM_RESET  0x84000009ul
 long psci(uint64_t function, uint64_t a, uint64_t b, uint64_t c);
 void power_off(void) __attribute__((noreturn));
-/* CPU 1 runs secondary_main(). The second form does nothing when it was called before. */
+/* CPU `index`, by KVM's MPIDR for it, runs secondary_main(). */
+void turn_on(unsigned int index);
+uint64_t mpidr_of(unsigned int index);
+/* CPU 1. The second form does nothing when it was called before. */
 void turn_on_secondary(void);
 void start_secondary(void);
 extern char secondary_boot[];

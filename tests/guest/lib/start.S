@@ -57,7 +57,7 @@ enter_c:
 	adrp	x0, stacks
 	add	x0, x0, :lo12:stacks
 	add	x1, x21, #1
-	add	x0, x0, x1, lsl #14	/* 16 KiB each */
+	add	x0, x0, x1, lsl #13	/* 8 KiB each */
 	mov	sp, x0
 	mov	x29, #0
 	mov	x30, #0
@@ -145,7 +145,7 @@ translation:
 	.bss
 	.balign	16
 stacks:
-	.space	2 * 16384
+	.space	64 * 8192		/* CPUS_MAX in guest.h */
 	.balign	8
 	.global	boot_fdt
 boot_fdt:

@@ -114,12 +114,13 @@ void good_read(const char *after)
 	kick(0);
 	if (!wait_used())
 		fail("after %s a good read makes the device want a reset", after);
-	if (vq_used.idx != 1 || vq_used.ring[0].id != 0 || vq_used.ring[0].len != sizeof(vq_data) + 1 ||
-	    vq_status != BLK_S_OK)
-		fail("after %s a good read gives status %lx, used %lu of %lu bytes", after, (uint64_t)vq_status,
-		     (uint64_t)vq_used.idx, (uint64_t)vq_used.ring[0].len);
+	if (vq_used.idx != 1 || vq_used.ring[0].id != 0 ||
+	    vq_used.ring[0].len != sizeof(vq_data) + 1 || vq_status != BLK_S_OK)
+		fail("after %s a good read gives status %lx, used %lu of %lu bytes", after,
+		     (uint64_t)vq_status, (uint64_t)vq_used.idx, (uint64_t)vq_used.ring[0].len);
 	for (uint64_t s = 0; s < sectors; s++)
 		for (uint64_t w = 0; w < SECTOR / 8; w++)
 			if (((volatile uint64_t *)vq_data)[s * 64 + w] != disk_word(first + s, w))
-				fail("after %s a good read gives other data: sector %lu word %lu", after, first + s, w);
+				fail("after %s a good read gives other data: sector %lu word %lu",
+				     after, first + s, w);
 }

@@ -9,24 +9,24 @@
 
 #define VQ_SIZE 16
 
-#define VIRTIO_MAGIC	       0x000
-#define VIRTIO_DEVICE_ID       0x008
-#define VIRTIO_FEATURES	       0x010
-#define VIRTIO_FEATURES_SEL    0x014
-#define VIRTIO_DRV_FEATURES    0x020
+#define VIRTIO_MAGIC            0x000
+#define VIRTIO_DEVICE_ID        0x008
+#define VIRTIO_FEATURES         0x010
+#define VIRTIO_FEATURES_SEL     0x014
+#define VIRTIO_DRV_FEATURES     0x020
 #define VIRTIO_DRV_FEATURES_SEL 0x024
-#define VIRTIO_QUEUE_SEL       0x030
-#define VIRTIO_QUEUE_NUM_MAX   0x034
-#define VIRTIO_QUEUE_NUM       0x038
-#define VIRTIO_QUEUE_READY     0x044
-#define VIRTIO_QUEUE_NOTIFY    0x050
-#define VIRTIO_INT_STATUS      0x060
-#define VIRTIO_INT_ACK	       0x064
-#define VIRTIO_STATUS	       0x070
-#define VIRTIO_QUEUE_DESC      0x080
-#define VIRTIO_QUEUE_AVAIL     0x090
-#define VIRTIO_QUEUE_USED      0x0a0
-#define VIRTIO_CONFIG	       0x100
+#define VIRTIO_QUEUE_SEL        0x030
+#define VIRTIO_QUEUE_NUM_MAX    0x034
+#define VIRTIO_QUEUE_NUM        0x038
+#define VIRTIO_QUEUE_READY      0x044
+#define VIRTIO_QUEUE_NOTIFY     0x050
+#define VIRTIO_INT_STATUS       0x060
+#define VIRTIO_INT_ACK          0x064
+#define VIRTIO_STATUS           0x070
+#define VIRTIO_QUEUE_DESC       0x080
+#define VIRTIO_QUEUE_AVAIL      0x090
+#define VIRTIO_QUEUE_USED       0x0a0
+#define VIRTIO_CONFIG           0x100
 
 #define S_ACKNOWLEDGE 0x01
 #define S_DRIVER      0x02
@@ -38,16 +38,16 @@
 #define F_INDIRECT  (1ul << 28)
 #define F_VERSION_1 (1ul << 32)
 
-#define D_NEXT	   1
-#define D_WRITE	   2
+#define D_NEXT     1
+#define D_WRITE    2
 #define D_INDIRECT 4
 
-#define BLK_IN	      0
-#define BLK_OUT	      1
-#define BLK_S_OK      0
-#define BLK_S_IOERR   1
-#define BLK_S_UNSUPP  2
-#define SECTOR	      512
+#define BLK_IN       0
+#define BLK_OUT      1
+#define BLK_S_OK     0
+#define BLK_S_IOERR  1
+#define BLK_S_UNSUPP 2
+#define SECTOR       512
 
 struct desc {
 	uint64_t addr;
