@@ -180,7 +180,9 @@ static int step_load(struct vm *vm, struct err *e)
 	const struct boot_files files = { .kernel_fd = vm->kernel_fd,
 					  .kernel_path = b->kernel_image_path,
 					  .initrd_fd = vm->initrd_fd,
-					  .initrd_path = b->initrd_path };
+					  .initrd_path = b->initrd_path,
+					  .fdt_room = fdt_room(vcpu_set_count(vm->vcpus),
+							       vm->ndevices) };
 	return boot_load(vm->mem, &files, &vm->boot, e);
 }
 
@@ -205,7 +207,7 @@ static int write_fdt(struct vm *vm, const char *cmdline, const struct fdt_list *
 		return err_set_os(e, -errno, "Cannot get random bytes for the guest's seed");
 	for (unsigned int i = 0; i < vm->mem->nregions; i++)
 		ram[i] = (struct mem_range){ vm->mem->region[i].gpa, vm->mem->region[i].size };
-	int rc = mem_slice(vm->mem, vm->boot.fdt, LAYOUT_FDT_MAX, &blob);
+	int rc = mem_slice(vm->mem, vm->boot.fdt, vm->boot.fdt_room, &blob);
 	if (rc < 0)
 		return err_set(e, rc, "The device tree's place 0x%llx is not in guest memory",
 			       (unsigned long long)vm->boot.fdt);
@@ -220,7 +222,7 @@ static int write_fdt(struct vm *vm, const char *cmdline, const struct fdt_list *
 		.rng_seed = seed,
 		.nodes = nodes,
 	};
-	rc = fdt_build(&machine, blob, LAYOUT_FDT_MAX, &len, e);
+	rc = fdt_build(&machine, blob, vm->boot.fdt_room, &len, e);
 	explicit_bzero(seed, sizeof(seed)); /* the guest's secret now */
 	return rc;
 }

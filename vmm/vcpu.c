@@ -11,8 +11,10 @@
  * unblocked to the signal), so no kick is lost. The thread clears immediate_exit itself, under the
  * lock, after it has seen `wanted`: the two stores cannot be seen half done. A pending MMIO read is
  * finished first: KVM writes the destination register and steps the PC at the start of the next
- * KVM_RUN, which immediate_exit then ends at once. On arm64 the relaxed look at `wanted` may be
- * late by a moment; the signal makes the thread come back and the lock orders what it does next.
+ * KVM_RUN, which immediate_exit then ends at once. On arm64 the look at `wanted` may be late by a
+ * moment; the signal makes the thread come back and the lock orders what it does next. The look is
+ * an acquire: a thread that was resumed before it ever parked has not taken the lock, and must see
+ * what the VMM thread did before vcpu_set_resume.
  */
 #include "vmm/vcpu.h"
 
@@ -218,7 +220,7 @@ static void *vcpu_thread(void *arg)
 	log_name_thread(name);
 	for (;;) {
 		if (v->is_broken ||
-		    atomic_load_explicit(&v->set->wanted, memory_order_relaxed) != WANT_RUNNING) {
+		    atomic_load_explicit(&v->set->wanted, memory_order_acquire) != WANT_RUNNING) {
 			if (!park(v))
 				return NULL;
 		}
@@ -254,7 +256,8 @@ void vcpu_set_pause(struct vcpu_set *s)
 static void want(struct vcpu_set *s, enum wanted wanted)
 {
 	pthread_mutex_lock(&s->lock);
-	atomic_store_explicit(&s->wanted, (int)wanted, memory_order_relaxed);
+	/* Release: pairs with vcpu_thread's acquire, whose thread may not have parked yet. */
+	atomic_store_explicit(&s->wanted, (int)wanted, memory_order_release);
 	pthread_cond_broadcast(&s->changed);
 	pthread_mutex_unlock(&s->lock);
 }

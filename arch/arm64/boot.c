@@ -119,14 +119,16 @@ static bool has_initrd(const struct plan *p)
 	return p->initrd.fd >= 0;
 }
 
-static int place_fdt(struct plan *p, struct err *e)
+/* In the last 2 MiB of the first region, at their end: a small initrd and the tree then share one huge page. */
+static int place_fdt(struct plan *p, uint64_t room, struct err *e)
 {
 	const struct mem_region *first = &p->mem->region[0];
 	if (p->mem->nregions == 0 || first->gpa != LAYOUT_RAM ||
-	    first->size < LAYOUT_SYSTEM_SIZE + LAYOUT_FDT_MAX + PAGE_SIZE)
+	    first->size < LAYOUT_SYSTEM_SIZE + room + PAGE_SIZE)
 		return err_set(e, -ENOSPC, "The guest's memory (%llu MiB) has no room for a kernel",
 			       (unsigned long long)to_mib(mem_size(p->mem)));
-	p->img.fdt = first->gpa + first->size - LAYOUT_FDT_MAX;
+	p->img.fdt = first->gpa + first->size - room;
+	p->img.fdt_room = room;
 	p->limit = p->img.fdt;
 	return 0;
 }
@@ -287,7 +289,7 @@ int boot_load(const struct guest_mem *mem, const struct boot_files *files, struc
 	if (!rc && has_initrd(&p))
 		rc = source_open(&p.initrd, e);
 	if (!rc)
-		rc = place_fdt(&p, e);
+		rc = place_fdt(&p, files->fdt_room, e);
 	if (!rc && has_initrd(&p))
 		rc = place_initrd(&p, e);
 	if (!rc)

@@ -12,7 +12,8 @@ struct boot_image {
 	gpa_t kernel_end;      /* first byte behind image_size, bss included */
 	gpa_t initrd;          /* 0: none */
 	uint64_t initrd_size;  /* bytes */
-	gpa_t fdt;             /* where the device tree goes, LAYOUT_FDT_MAX bytes of room */
+	gpa_t fdt;             /* where the device tree goes, */
+	uint64_t fdt_room;     /* into so many bytes */
 	unsigned int page_kib; /* of the kernel's translation tables: 4, 16, 64; 0: not said */
 };
 
@@ -30,6 +31,8 @@ struct boot_files {
 	const char *kernel_path;
 	int initrd_fd; /* -1: none */
 	const char *initrd_path;
+	uint64_t
+		fdt_room; /* bytes to keep for the device tree, a multiple of 4 KiB up to LAYOUT_FDT_MAX */
 };
 
 /*

@@ -13,7 +13,7 @@
 #include "arch/arm64/regs.h"
 #include "vmm/base/bits.h"
 
-enum { RNG_SEED_SIZE = 64, CLOCK_HZ = 24000000, FIRST_TRY = 16 * 1024 };
+enum { RNG_SEED_SIZE = 64, CLOCK_HZ = 24000000 };
 
 /* Nothing is written any more once `rc` holds libfdt's (negative) reason. */
 struct writer {
@@ -211,35 +211,28 @@ static void write_root(struct writer *w, const struct fdt_machine *m)
 	end(w);
 }
 
-/*
- * One try with `size` bytes. fdt_create clears them all, and names that are stored once cost a search of
- * all names before: both were most of the monitor's own work before the first guest instruction, so we take a
- * small buffer first and let names repeat.
- */
-static int try_build(const struct fdt_machine *m, void *buf, size_t size)
+uint64_t fdt_room(unsigned int ncpus, unsigned int ndevices)
 {
+	/* The fixed part with the longest command line, a cpu node, a device's node: each with a third to spare. */
+	return align_up(8 * KIB + ncpus * UINT64_C(208) + ndevices * UINT64_C(512), 4 * KIB);
+}
+
+int fdt_build(const struct fdt_machine *m, void *buf, size_t size, size_t *ret_len, struct err *e)
+{
+	size = min_u64(size, LAYOUT_FDT_MAX); /* the protocol's limit; libfdt counts in int */
 	struct writer w = { .fdt = buf };
+	/* Names may repeat: storing each once costs a search of all names before. */
 	keep(&w, fdt_create_with_flags(buf, (int)size, FDT_CREATE_FLAG_NO_NAME_DEDUP));
 	if (!w.rc)
 		keep(&w, fdt_finish_reservemap(buf));
 	write_root(&w, m);
 	if (!w.rc)
 		keep(&w, fdt_finish(buf));
-	return w.rc;
-}
-
-int fdt_build(const struct fdt_machine *m, void *buf, size_t size, size_t *ret_len, struct err *e)
-{
-	size = min_u64(size, LAYOUT_FDT_MAX); /* the protocol's limit; libfdt counts in int */
-	size_t room = min_u64(size, FIRST_TRY);
-	int rc = try_build(m, buf, room);
-	if (rc == -FDT_ERR_NOSPACE && room < size)
-		rc = try_build(m, buf, size);
-	if (rc == -FDT_ERR_NOSPACE)
+	if (w.rc == -FDT_ERR_NOSPACE)
 		return err_set(e, -ENOSPC, "The device tree does not fit into %zu bytes", size);
-	if (rc)
+	if (w.rc)
 		return err_set(e, -EINVAL, "The device tree cannot be written: %s",
-			       fdt_strerror(rc));
+			       fdt_strerror(w.rc));
 	*ret_len = fdt_totalsize(buf);
 	return 0;
 }

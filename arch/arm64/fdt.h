@@ -24,6 +24,9 @@ struct fdt_machine {
 	const struct fdt_list *nodes; /* interrupt controller and devices, in order */
 };
 
+/* Bytes to keep for the tree of such a machine, a multiple of 4 KiB: enough, and little more. */
+uint64_t fdt_room(unsigned int ncpus, unsigned int ndevices);
+
 /* Builds the blob into `buf`. -ENOSPC if it does not fit; `ret_len`: its bytes. */
 int fdt_build(const struct fdt_machine *m, void *buf, size_t size, size_t *ret_len, struct err *e);
 

@@ -10,7 +10,7 @@
  *          0x8000_0000  RAM: 2 MiB held back for the system, not in the memory node
  *          0x8020_0000  kernel Image (+ text_offset)
  *             …         initrd, page aligned, ending where the device tree starts
- *             …         device tree: last 2 MiB of the first RAM region
+ *             …         device tree: as much of the end of the first RAM region as it needs
  *       0x40_0000_0000  64-bit MMIO window, 256 GiB; RAM goes on behind it
  *       0x80_0000_0000  second RAM region
  */

@@ -77,10 +77,11 @@ static void cpio_entry(FILE *f, const char *name, unsigned int mode, const void 
 	fwrite("\0\0\0", 1, (4 - len % 4) % 4, f);
 }
 
-static const char *make_initrd(const char *dir, const char *payload)
+static const char *make_initrd(const char *dir, const char *kernel, const char *payload)
 {
 	const char *path = format("%s/initrd", dir);
-	struct text base = read_file(built("guest/initramfs.cpio"));
+	struct text base = read_file(built(
+		strcmp(kernel, "6.1") == 0 ? "guest/initramfs.cpio" : "guest/initramfs-6.12.cpio"));
 	struct text data = read_file(payload);
 	FILE *f = fopen(path, "w");
 
@@ -290,7 +291,7 @@ static void run_linux(const struct linux_case *c)
 	struct disks d = make_disks(dir);
 	struct text odd_before = read_file(d.odd);
 	struct machine m = { .kernel = built(format("kernel/%s/Image", c->kernel)),
-			     .initrd = make_initrd(dir, payload),
+			     .initrd = make_initrd(dir, c->kernel, payload),
 			     .args = args,
 			     .vcpus = c->vcpus,
 			     .mem_mib = c->mem_mib,

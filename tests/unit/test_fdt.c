@@ -379,3 +379,43 @@ Test(fdt, the_same_machine_gives_the_same_bytes)
 	machine_fini(&x);
 	machine_fini(&y);
 }
+
+/* --- the room that is kept for it ---------------------------------------------------------------- */
+
+struct room_case {
+	char claim[48];
+	unsigned int ncpus, ndevices;
+};
+
+ParameterizedTestParameters(fdt, room)
+{
+	static struct room_case cases[] = {
+		{ "the smallest machine", 1, 0 },
+		{ "a usual one", 2, 4 },
+		{ "as many devices as there are interrupts", 1, 96 },
+		{ "as many vCPUs as KVM has", 512, 0 },
+		{ "all of everything", 512, 96 },
+	};
+	return cr_make_param_array(struct room_case, cases, ARRAY_SIZE(cases));
+}
+ParameterizedTest(struct room_case *c, fdt, room)
+{
+	static char cmdline[LAYOUT_CMDLINE_MAX];
+	struct machine x;
+	machine_init(&x, c->ncpus, 300 * 1024);
+	for (unsigned int i = 3 + 1; i < c->ndevices;
+	     i++) /* the rig has three and a UART already */
+		add_virtio(&x.nodes, i);
+	memset(cmdline, 'x', sizeof(cmdline) - 1);
+	x.m.cmdline = cmdline;
+	x.m.initrd = 0x90000000;
+	x.m.initrd_size = 1;
+	uint64_t room = fdt_room(c->ncpus, c->ndevices < 4 ? 4 : c->ndevices);
+	cr_expect_eq(room % (4 * KIB), 0, "%s", c->claim);
+	cr_expect_leq(room, LAYOUT_FDT_MAX, "%s", c->claim);
+	cr_expect_eq(fdt_build(&x.m, x.blob, room, &x.len, &x.err), 0, "%s: %s", c->claim,
+		     x.err.text);
+	cr_expect_leq(x.len, room, "%s: %zu of %llu bytes", c->claim, x.len,
+		      (unsigned long long)room);
+	machine_fini(&x);
+}

@@ -8,6 +8,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
+#include "arch/arm64/layout.h"
 #include "vmm/base/bits.h"
 #include "vmm/base/endian.h"
 
@@ -71,7 +72,8 @@ void boot_rig_fini(struct boot_rig *r)
 /* Loads and closes the files. */
 int boot_rig_load(struct boot_rig *r, int kernel_fd, int initrd_fd)
 {
-	const struct boot_files files = { kernel_fd, "/some/kernel", initrd_fd, "/some/initrd" };
+	const struct boot_files files = { kernel_fd, "/some/kernel", initrd_fd, "/some/initrd",
+					  LAYOUT_FDT_MAX };
 	int rc = boot_load(r->mem, &files, &r->img, &r->err);
 	(void)close(kernel_fd);
 	if (initrd_fd >= 0)
