@@ -288,11 +288,23 @@ int kvm_open(struct kvm *k, struct err *e)
 	return 0;
 }
 
+/* A new VM has none of what the former one had; its irqfds stay, so that leaks are seen. */
+static void forget_vm(void)
+{
+	for (unsigned int i = 0; i < fake.nvcpus; i++)
+		free(fake.vcpu[i].reg);
+	memset(fake.vcpu, 0, sizeof(fake.vcpu));
+	fake.nvcpus = 0;
+	memset(fake.slot, 0, sizeof(fake.slot));
+	fake_vgic_reset();
+}
+
 int kvm_create_vm(struct kvm *k, unsigned int ipa_bits, struct err *e)
 {
 	int rc = fake_enter("kvm_create_vm");
 	if (rc)
 		return err_set_os(e, rc, "fake create_vm");
+	forget_vm();
 	k->vm_fd = open_fd(FAKE_VM, 0);
 	fake_trace("create_vm %u", ipa_bits);
 	return 0;
