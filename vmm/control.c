@@ -66,7 +66,18 @@ static int patch_machine(struct vm *vm, struct vm_request *r)
 				     &r->err);
 }
 
-/* The files are opened here: what the guest gets is what the path named now. */
+/* Firecracker's text up to the OS error, which clients match; then the path. */
+static int open_failed(const char *what, const char *path, struct err *e)
+{
+	char os[128];
+	int rc = -errno;
+	return err_set(e, rc, "%s %s %s", what, err_os_text(-rc, os, sizeof(os)), path);
+}
+
+/*
+ * The files are opened here: what the guest gets is what the path named now. O_NONBLOCK: a FIFO must not
+ * hold the VMM thread; the start refuses what is no regular file.
+ */
 static int put_boot_source(struct vm *vm, struct vm_request *r)
 {
 	const struct boot_source_config *b = &r->in.boot;
@@ -75,18 +86,18 @@ static int put_boot_source(struct vm *vm, struct vm_request *r)
 		if (rc < 0)
 			return rc;
 	}
-	cleanup_close int kernel = open(b->kernel_image_path, O_RDONLY | O_CLOEXEC);
+	cleanup_close int kernel = open(b->kernel_image_path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	if (kernel < 0)
-		return err_prefix(&r->err, err_set_os(&r->err, -errno, "%s", b->kernel_image_path),
-				  "The kernel file cannot be opened: ");
+		return open_failed("The kernel file cannot be opened:", b->kernel_image_path,
+				   &r->err);
 	cleanup_close int initrd = -1;
 	if (b->has_initrd_path) {
-		initrd = open(b->initrd_path, O_RDONLY | O_CLOEXEC);
+		initrd = open(b->initrd_path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 		if (initrd < 0)
-			return err_prefix(&r->err,
-					  err_set_os(&r->err, -errno, "%s", b->initrd_path),
-					  "The initrd file cannot be opened due to invalid path or "
-					  "invalid permissions. ");
+			return open_failed(
+				"The initrd file cannot be opened due to invalid path or "
+				"invalid permissions.",
+				b->initrd_path, &r->err);
 	}
 	close_fd(&vm->kernel_fd);
 	close_fd(&vm->initrd_fd);

@@ -266,11 +266,11 @@ Test(control, boot_source_is_opened_at_once_and_all_or_nothing)
 		const char *kernel, *initrd, *args, *want;
 	} rows[] = {
 		{ "/nonexistent", NULL, NULL,
-		  "Boot source error: The kernel file cannot be opened: /nonexistent: "
-		  "No such file or directory (os error 2)" },
+		  "Boot source error: The kernel file cannot be opened: "
+		  "No such file or directory (os error 2) /nonexistent" },
 		{ kernel_path, "/nonexistent", NULL,
 		  "Boot source error: The initrd file cannot be opened due to invalid path or "
-		  "invalid permissions. /nonexistent: No such file or directory (os error 2)" },
+		  "invalid permissions. No such file or directory (os error 2) /nonexistent" },
 		{ kernel_path, NULL, "caf\xc3\xa9",
 		  "Boot source error: The kernel command line is invalid: boot_args has byte 0xc3 "
 		  "at "

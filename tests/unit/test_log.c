@@ -192,6 +192,13 @@ Test(log, long_messages_are_cut_and_still_one_line)
 	}
 }
 
+Test(log, control_bytes_cannot_forge_a_line_or_drive_a_terminal)
+{
+	log_to_file((struct log_config){ 0 });
+	log_info("a\nb\r\033[2Jc\x7f \303\251");
+	cr_expect(matches(take_log(), "\\] a b  \\[2Jc  \303\251\n$"));
+}
+
 /* --- time ------------------------------------------------------------------------------------- */
 
 static struct timespec instants[100000];

@@ -180,7 +180,11 @@ void log_write(enum log_level level, const char *file, int line, const char *fmt
 		va_start(ap, fmt);
 		int m = vsnprintf(buf + n, sizeof(buf) - 1 - n, fmt, ap);
 		va_end(ap);
-		n += m < 0 ? 0 : min_u64((uint64_t)m, sizeof(buf) - 2 - n);
+		size_t end = n + (m < 0 ? 0 : min_u64((uint64_t)m, sizeof(buf) - 2 - n));
+		/* Text that users sent must not forge lines or drive a terminal. */
+		for (; n < end; n++)
+			if ((unsigned char)buf[n] < ' ' || buf[n] == 0x7f)
+				buf[n] = ' ';
 		buf[n++] = '\n';
 		emit(buf, n, false);
 	}
