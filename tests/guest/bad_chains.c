@@ -17,6 +17,7 @@ struct chain_case {
 	uint64_t features;
 };
 
+/* The last one is behind every table that is told of. */
 static struct desc indirect[4] __attribute__((aligned(64)));
 
 static void plain(void)
@@ -42,21 +43,34 @@ static void loop_to_head(void)
 	set_desc(1, (uint64_t)&vq_header, 16, D_NEXT, 0);
 }
 
+/* A right descriptor where no descriptor is: a device that follows there serves the request. */
+static void plant(uint64_t index, unsigned int like)
+{
+	volatile struct desc *d = (volatile struct desc *)((uint64_t)vq_desc + 16 * index);
+	d->addr = vq_desc[like].addr;
+	d->len = vq_desc[like].len;
+	d->flags = vq_desc[like].flags;
+	d->next = vq_desc[like].next;
+}
+
 static void next_outside(void)
 {
 	plain();
+	plant(VQ_SIZE, 2);
 	vq_desc[1].next = VQ_SIZE;
 }
 
 static void next_far_outside(void)
 {
 	plain();
+	plant(0xffff, 1);
 	vq_desc[0].next = 0xffff;
 }
 
 static void head_outside(void)
 {
 	plain();
+	plant(VQ_SIZE, 0);
 	vq_avail.ring[0] = VQ_SIZE;
 	vq_avail.idx = 1;
 }
@@ -64,6 +78,7 @@ static void head_outside(void)
 static void head_far_outside(void)
 {
 	plain();
+	plant(0xffff, 0);
 	vq_avail.ring[0] = 0xffff;
 	vq_avail.idx = 1;
 }
@@ -291,6 +306,7 @@ static void indirect_loop(void)
 static void indirect_next_outside(void)
 {
 	indirect_to(indirect, 48, 0);
+	indirect[3] = indirect[2];
 	indirect[1].next = 3;
 }
 
@@ -527,18 +543,40 @@ static void idle_queue(void)
 	good_read("a queue that is not ready");
 }
 
-/* A running device's rings are not to be moved. */
-static void live_queue_moved(void)
+/* A running device's rings are neither moved nor resized: entry n is used slot n modulo the size it had. */
+static void live_queue_changed(void)
 {
 	blk_init(0);
-	blk_set_queue(VQ_SIZE, VIRTIO, UART, GICD);
-	set_request(BLK_IN, 3, vq_data, SECTOR);
+	blk_set_queue(256, VIRTIO, UART, GICD);
+	for (unsigned int i = 0; i < 2 * VQ_SIZE; i++) {
+		set_request(BLK_IN, 3, vq_data, SECTOR);
+		vq_data[0] = 0;
+		submit(0);
+		kick(0);
+		while (vq_used.idx != i + 1 && !(reg_read(VIRTIO_STATUS) & S_NEEDS_RESET))
+			pause_cpu();
+		if (vq_used.idx != i + 1 || vq_used.ring[i % VQ_SIZE].len != SECTOR + 1 ||
+		    vq_status != BLK_S_OK || *(volatile uint64_t *)vq_data != disk_word(3, 0))
+			fail("a live queue was changed: request %lu", (uint64_t)i);
+		vq_used.ring[i % VQ_SIZE].len = 0;
+	}
+	good_read("a live queue's registers written");
+}
+
+/* VIRTIO_BLK_F_RO is a request to the driver; the device must not rely on it. Argument: ro=1. */
+static void write_to_the_drive(void)
+{
+	const uint64_t is_read_only = argument("ro=", 0);
+
+	blk_init(0);
+	for (unsigned int i = 0; i < SECTOR / 8; i++)
+		((volatile uint64_t *)vq_data)[i] = disk_word(5, i); /* what is there already */
+	set_request(BLK_OUT, is_read_only ? 6 : 5, vq_data, SECTOR);
 	submit(0);
 	kick(0);
-	if (!wait_used() || vq_status != BLK_S_OK ||
-	    *(volatile uint64_t *)vq_data != disk_word(3, 0))
-		fail("a live queue was moved");
-	good_read("a live queue's registers written");
+	if (!wait_used() || vq_status != (is_read_only ? BLK_S_IOERR : BLK_S_OK))
+		fail("a write gives status %lx, ro=%lu", (uint64_t)vq_status, is_read_only);
+	good_read("a write");
 }
 
 void guest_main(void)
@@ -546,6 +584,7 @@ void guest_main(void)
 	if (reg_read(VIRTIO_MAGIC) != 0x74726976 || reg_read(VIRTIO_DEVICE_ID) != 2)
 		fail("there is no drive");
 	good_read("nothing");
+	write_to_the_drive();
 	for (unsigned int i = 0; i < ARRAY_SIZE(chain_cases); i++)
 		run_chain(&chain_cases[i]);
 	print("chains: %lu\n", (uint64_t)ARRAY_SIZE(chain_cases));
@@ -555,7 +594,7 @@ void guest_main(void)
 	out_of_order();
 	features_not_offered();
 	idle_queue();
-	live_queue_moved();
+	live_queue_changed();
 	garbage_registers();
 	if (traps[0].count)
 		fail("%lu accesses to the device have trapped", traps[0].count);

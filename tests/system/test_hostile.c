@@ -185,20 +185,29 @@ Test(hostile, second_vcpu_progresses_while_the_first_misbehaves)
 	check(w, output_number(w, "progress:") >= 100000, "%s", output_value(w, "progress:"));
 }
 
-Test(hostile, malformed_chains_and_registers_leave_the_device_usable)
+static void run_bad_chains(bool is_read_only)
 {
 	const char *disk = make_pattern_disk();
 	const char *before = sha256_of(disk);
-	struct wick *w =
-		run_while_asking((struct machine){ .guest = "bad_chains",
-						   .args = "mem=128 sectors=64",
-						   .drives = { { "d", disk, false, false } } });
+	struct wick *w = run_while_asking(
+		(struct machine){ .guest = "bad_chains",
+				  .args = format("mem=128 sectors=64 ro=%d", is_read_only),
+				  .drives = { { "d", disk, is_read_only, false } } });
 	check(w, output_number(w, "chains:") == 49 && output_number(w, "queues:") == 14,
 	      "cases were left out");
-	const char *after = sha256_of(disk);
-	check(w, strcmp(before, after) == 0, "the disk has changed");
+	check(w, strcmp(before, sha256_of(disk)) == 0, "the disk has changed");
 	struct text log = wick_log(w);
 	check(w, strstr(log.bytes, "the device needs a reset"), "the log does not tell of it");
+}
+
+Test(hostile, malformed_chains_and_registers_leave_the_device_usable)
+{
+	run_bad_chains(false);
+}
+
+Test(hostile, malformed_chains_on_a_read_only_drive_do_not_write)
+{
+	run_bad_chains(true);
 }
 
 Test(hostile, descriptors_that_change_under_the_device_leave_it_usable)

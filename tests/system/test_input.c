@@ -393,16 +393,16 @@ Test(input, config_file_errors_name_file_field_and_value)
 		", \"drives\": [], \"machine-config\": {\"vcpu_count\": 1, \"mem_size_mib\": 0}}",
 		152, ARGS(head, "vm.json", "machine-config", "mem_size_mib", "0"));
 	expect_config_refused("{" BOOT ", \"drives\": [], \"machine-config\": {\"vcpu_count\": -1, "
-				       "\"mem_size_mib\": 128}}",
+			      "\"mem_size_mib\": 128}}",
 			      152, ARGS(head, "vm.json", "machine-config", "vcpu_count", "-1"));
 	expect_config_refused("{" BOOT ", \"drives\": [], \"machine-config\": {\"vcpu_count\": 1, "
-				       "\"mem_size_mib\": 128, \"cores\": 9}}",
+			      "\"mem_size_mib\": 128, \"cores\": 9}}",
 			      152, ARGS(head, "vm.json", "machine-config", "cores"));
 	expect_config_refused(
 		"{" BOOT ", \"drives\": [{\"drive_id\": \"a\", \"is_root_device\": \"perhaps\"}]}",
 		152, ARGS(head, "vm.json", "drives", "is_root_device", "perhaps"));
 	expect_config_refused("{" BOOT ", \"drives\": [{\"drive_id\": \"a\", \"is_root_device\": "
-				       "false, \"path_on_host\": \"/no/disk\"}]}",
+			      "false, \"path_on_host\": \"/no/disk\"}]}",
 			      152, ARGS(head, "vm.json", "drives", "/no/disk", "No such file"));
 	expect_config_refused(
 		"{\"boot-source\": {\"kernel_image_path\": \"/no/kernel\"}, \"drives\": []}", 152,

@@ -1,7 +1,7 @@
 /* The polled virtio-block driver of virtio_blk.h. */
 #include "virtio_blk.h"
 
-volatile struct desc vq_desc[VQ_SIZE] __attribute__((aligned(4096)));
+volatile struct desc vq_desc[2 * VQ_SIZE] __attribute__((aligned(4096)));
 struct avail vq_avail __attribute__((aligned(4096)));
 struct used vq_used __attribute__((aligned(4096)));
 volatile struct blk_header vq_header __attribute__((aligned(64)));

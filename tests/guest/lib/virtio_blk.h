@@ -73,7 +73,8 @@ struct blk_header {
 	uint64_t sector;
 };
 
-extern volatile struct desc vq_desc[VQ_SIZE];
+/* Twice the table: what is behind it looks right, so that a device that goes there is found out. */
+extern volatile struct desc vq_desc[2 * VQ_SIZE];
 extern struct avail vq_avail;
 extern struct used vq_used;
 extern volatile struct blk_header vq_header;
