@@ -155,11 +155,9 @@ Test(log, names_of_instance_and_threads)
 	static char vcpu[] = "fc_vcpu 0", longer[] = "a name of more than fifteen";
 	char id[100];
 	pthread_t t;
-
 	log_to_file((struct log_config){ 0 });
 	log_info("early");
 	cr_expect(matches(take_log(), " \\[anonymous-instance:main\\] early\n$"));
-
 	memset(id, 'i', 64);
 	id[64] = '\0';
 	log_init(id);
@@ -536,7 +534,6 @@ Test(log, lines_of_threads_do_not_mix)
 	unsigned int lines = 0;
 	pthread_t t[THREADS];
 	char *save = NULL;
-
 	log_to_file((struct log_config){ 0 });
 	for (int i = 0; i < THREADS; i++)
 		cr_assert_eq(pthread_create(&t[i], NULL, chatter, names[i]), 0);
