@@ -29,6 +29,9 @@ ARM64_CC ?= $(CROSS)gcc $(if $(CROSS),--sysroot=$(SYSROOT) -B$(SYSROOT)/usr/lib/
 ARM64_STRIP ?= $(CROSS)strip
 NATIVE_CC   ?= gcc
 
+# Parts of a target are built side by side, unless the user has said how many.
+SUBMAKE = $(MAKE) $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
+
 O := build/arm64
 U := build/unit
 
@@ -49,7 +52,7 @@ OBJS := $(SRCS:%.c=$(O)/%.o)
 
 .PHONY: all
 all: setup-build
-	$(Q)$(MAKE) $(O)/wick
+	$(Q)$(SUBMAKE) $(O)/wick
 
 .PHONY: setup-build
 setup-build:
@@ -98,6 +101,7 @@ $(U)/test_%: $(U)/tests/unit/test_%.o $(U)/libwick.a
 .PHONY: unit
 unit:
 	@tools/setup build test
+	$(Q)$(SUBMAKE) $(UNIT_TESTS)
 	$(Q)$(MAKE) unit-run
 
 .PHONY: unit-run

@@ -57,7 +57,7 @@ $(O)/system/%.py: tests/system/%.py
 system-build: $(GUEST_IMAGES) $(SYSTEM_TESTS) $(SYSTEM_SCRIPTS)
 
 system: all devhost guest
-	$(Q)$(MAKE) system-build
+	$(Q)$(SUBMAKE) system-build
 	$(Q)tools/run-system
 
 .SECONDARY: $(SYSTEM_SRCS:%.c=$(O)/%.o) $(O)/tests/system/harness.o
