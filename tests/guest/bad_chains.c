@@ -236,6 +236,16 @@ static void write_behind_end(void)
 	request_of(BLK_OUT, 1ul << 40, SECTOR);
 }
 
+static void write_just_behind_end(void)
+{
+	request_of(BLK_OUT, argument("sectors=", 64), SECTOR);
+}
+
+static void write_across_end(void)
+{
+	request_of(BLK_OUT, argument("sectors=", 64) - 1, 2 * SECTOR);
+}
+
 static void half_sector(void)
 {
 	request_of(BLK_IN, 0, 100);
@@ -369,6 +379,8 @@ static const struct chain_case chain_cases[] = {
 	{ "a sector whose byte offset wraps around", sector_times_512_wraps_around,
 	  WANT_STATUS(IOERR), 0 },
 	{ "a write behind the end", write_behind_end, WANT_STATUS(IOERR), 0 },
+	{ "a write just behind the end", write_just_behind_end, WANT_STATUS(IOERR), 0 },
+	{ "a write across the end", write_across_end, WANT_STATUS(IOERR), 0 },
 	{ "a read of a part of a sector", half_sector, WANT_STATUS(IOERR), 0 },
 	{ "a write of a sector and a byte", write_half_sector, WANT_STATUS(IOERR), 0 },
 	{ "indirect without the feature", indirect_unnegotiated, RESET, 0, 0 },

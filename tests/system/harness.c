@@ -64,7 +64,7 @@ void check_failed(struct wick *w, const char *file, int line, const char *condit
 
 /* --- time -------------------------------------------------------------------------------------------------- */
 
-static int64_t now_ms(void)
+int64_t now_ms(void)
 {
 	struct timespec t;
 	clock_gettime(CLOCK_MONOTONIC, &t);

@@ -30,6 +30,9 @@ struct wick {
 	int status; /* as waitpid gives it, when it has ended */
 };
 
+/* For deadlines. */
+int64_t now_ms(void);
+
 /* --- files: paths in wick's world ----------------------------------------------------------------------- */
 
 /* A file that the build or the runner has put beside wick, as an absolute path (kept until the test ends). */

@@ -240,6 +240,7 @@ static void check_warnings(struct wick *w, char *log)
 
 static void pause_until_asked(struct wick *w)
 {
+	const int64_t started = now_ms();
 	unsigned int pauses = 0;
 	wick_wait_output(w, "@WICK user-space");
 	while (!memmem(w->out.bytes, w->out.len, "@ask", 4)) {
@@ -249,6 +250,7 @@ static void pause_until_asked(struct wick *w)
 		usleep(20000);
 		wick_read_output(w);
 		check(w, w->out_fd >= 0, "the guest has ended");
+		check(w, now_ms() - started < DEADLINE_S * 1000, "the guest does not get on");
 	}
 	check(w, pauses >= 20, "the guest was done after %u pauses", pauses);
 }
