@@ -42,8 +42,7 @@ static void print_tail(const char *what, const struct text *t)
 	fputc('\n', stderr);
 }
 
-void check_failed(struct wick *w, const char *file, int line, const char *condition,
-		  const char *fmt, ...)
+void check_failed(struct wick *w, const char *where, const char *condition, const char *fmt, ...)
 {
 	char message[4096];
 	va_list ap;
@@ -58,7 +57,7 @@ void check_failed(struct wick *w, const char *file, int line, const char *condit
 		print_tail("stderr", &w->err);
 		print_tail("log", &log);
 	}
-	cr_assert(false, "%s:%d: %s: %s", file, line, condition, message);
+	cr_assert(false, "%s: %s: %s", where, condition, message);
 	abort(); /* not reached */
 }
 
@@ -162,17 +161,22 @@ const char *sha256_of(const char *path)
 
 /* --- a wick ------------------------------------------------------------------------------------------------- */
 
+/* What the new process's descriptors 0 to 2 become. */
+struct ends {
+	int in, out, err;
+};
+
 static _Noreturn void become_wick(const struct wick *w, const struct start_options *o,
-				  const char *const *args, int in, int out, int err)
+				  const char *const *args, const struct ends *e)
 {
 	const char *argv[64] = { built("wick") };
 	unsigned int n = 1;
 
 	/* Whatever becomes of the test, its wick does not outlive it. */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	dup2(in, 0);
-	dup2(out, 1);
-	dup2(err, 2);
+	dup2(e->in, 0);
+	dup2(e->out, 1);
+	dup2(e->err, 2);
 	syscall(SYS_close_range, 3u, ~0u, 0u);
 	for (; *args && n < ARRAY_SIZE(argv) - 1; args++)
 		argv[n++] = *args;
@@ -212,7 +216,7 @@ struct wick *wick_start_with(const struct start_options *o, const char *const *a
 	w->pid = fork();
 	check(NULL, w->pid >= 0, "fork: %s", strerror(errno));
 	if (w->pid == 0)
-		become_wick(w, o, args, in[0], out[1], err[1]);
+		become_wick(w, o, args, &(struct ends){ in[0], out[1], err[1] });
 	close(in[0]);
 	close(out[1]);
 	close(err[1]);

@@ -129,13 +129,16 @@ void send_text(struct wick *w, int fd, const char *text);
 
 /* --- failing ----------------------------------------------------------------------------------------------- */
 
-void check_failed(struct wick *w, const char *file, int line, const char *condition,
-		  const char *fmt, ...) __attribute__((format(printf, 5, 6), noreturn));
+void check_failed(struct wick *w, const char *where, const char *condition, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5), noreturn));
+#define CHECK_TEXT2(x) #x
+#define CHECK_TEXT(x)  CHECK_TEXT2(x)
 /* `w` may be NULL; else its output and log become part of the message. */
-#define check(w, condition, ...)                                                        \
-	do {                                                                            \
-		if (!(condition))                                                       \
-			check_failed((w), __FILE__, __LINE__, #condition, __VA_ARGS__); \
+#define check(w, condition, ...)                                                         \
+	do {                                                                             \
+		if (!(condition))                                                        \
+			check_failed((w), __FILE__ ":" CHECK_TEXT(__LINE__), #condition, \
+				     __VA_ARGS__);                                       \
 	} while (0)
 
 /* A suite's .fini: every wick that is left is killed, folders are removed. */
