@@ -335,9 +335,22 @@ uint64_t wick_proc_status(struct wick *w, const char *key)
 	return strtoull(at + strlen(key) + 2, NULL, 10);
 }
 
+/* A wick that was built with SAN=... tells on stderr what it found; whatever else the test is about. */
+static bool has_sanitizer_report(struct wick *w)
+{
+	wick_read_output(w);
+	if (!strstr(w->err.bytes, "Sanitizer") && !strstr(w->err.bytes, "runtime error:"))
+		return false;
+	print_tail("stderr", &w->err);
+	return true;
+}
+
 void harness_end(void)
 {
+	bool has_report = false;
+
 	for (unsigned int i = 0; i < nwicks; i++) {
+		has_report |= has_sanitizer_report(wicks[i]);
 		if (wicks[i]->has_ended)
 			continue;
 		kill(wicks[i]->pid, SIGKILL);
@@ -348,6 +361,7 @@ void harness_end(void)
 			fprintf(stderr, "%s could not be removed\n", dirs[i]);
 	nwicks = 0;
 	ndirs = 0;
+	cr_assert(!has_report, "a sanitizer has reported");
 }
 
 /* --- a machine ----------------------------------------------------------------------------------------------- */
