@@ -70,7 +70,7 @@ static unsigned int check_log_budget(struct wick *w)
 	return most;
 }
 
-/* Has GET / answered with "Running"? No answer is fine only for a wick that is about to end. */
+/* Has GET / answered with "Running"? No answer, or that it has ended, is for the caller to judge. */
 static bool ask(struct wick *w)
 {
 	char buffer[512] = "";
