@@ -266,8 +266,8 @@ int mailbox_create(struct vm *vm, struct mailbox **ret)
 	(void)pthread_mutex_init(&m->lock, NULL); /* cannot fail on Linux */
 	m->answered_fd = eventfd(0, EFD_CLOEXEC);
 	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	int rc =
-		m->answered_fd < 0 || fd < 0 ? -errno : loop_add(vm->loop, &m->posted, fd, EPOLLIN);
+	int rc = m->answered_fd < 0 || fd < 0 ? -errno
+					      : loop_add_control(vm->loop, &m->posted, fd, EPOLLIN);
 	if (rc < 0) {
 		close_fd(&fd);
 		mailbox_destroy(m);

@@ -27,6 +27,7 @@ static void on_failure(void *arg, uint32_t events)
 	if (!vm->vcpus || vm->state == VM_FAILED)
 		return;
 	vcpu_set_pause(vm->vcpus);
+	loop_freeze(vm->loop, true);
 	vm->state = VM_FAILED;
 	log_error("The microVM has failed and is stopped; the API still answers.");
 }
@@ -46,7 +47,7 @@ int vm_create(const char *id, uint64_t process_start_us, struct vm **ret)
 	int rc = loop_create(&vm->loop);
 	if (rc == 0) {
 		int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-		rc = fd < 0 ? -errno : loop_add(vm->loop, &vm->fail_event, fd, EPOLLIN);
+		rc = fd < 0 ? -errno : loop_add_control(vm->loop, &vm->fail_event, fd, EPOLLIN);
 		if (rc < 0)
 			close_fd(&fd);
 	}
@@ -80,6 +81,8 @@ void vm_teardown(struct vm *vm)
 	vm->mem = NULL;
 	bus_destroy(vm->bus);
 	vm->bus = NULL;
+	if (vm->loop)
+		loop_freeze(vm->loop, false);
 	vm->state = VM_NOT_STARTED;
 }
 
@@ -103,6 +106,9 @@ void vm_destroy(struct vm *vm)
 void vm_pause(struct vm *vm)
 {
 	vcpu_set_pause(vm->vcpus);
+	loop_freeze(
+		vm->loop,
+		true); /* devices stand still with them, until the same queues are woken again */
 	vm->state = VM_PAUSED;
 }
 
@@ -111,6 +117,7 @@ void vm_resume(struct vm *vm)
 	for (unsigned int i = 0; i < vm->ndevices; i++)
 		if (vm->devices[i]->ops->resume)
 			vm->devices[i]->ops->resume(vm->devices[i]);
+	loop_freeze(vm->loop, false);
 	vm->state = VM_RUNNING;
 	vcpu_set_resume(vm->vcpus);
 }

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <time.h>
@@ -336,4 +337,53 @@ Test(loop, destroying_closes_its_descriptors)
 	int after = dup(0);
 	(void)close(after); /* only the number */
 	cr_expect_eq(after, before);
+}
+
+/* --- freezing ----------------------------------------------------------------------------------- */
+
+struct freezer {
+	struct loop *loop;
+	struct loop_event ev;
+	int fd;
+	unsigned int runs;
+	bool freeze_to[3];
+};
+
+/* The i-th run freezes or thaws as freeze_to says; the last one stops the loop. */
+static void on_freezer(void *arg, uint32_t events)
+{
+	struct freezer *f = arg;
+	(void)events;
+	loop_freeze(f->loop, f->freeze_to[f->runs++]);
+	if (f->runs == ARRAY_SIZE(f->freeze_to))
+		loop_stop(f->loop, 5);
+}
+
+/* The control event is always due, the device's as well: how often each ran tells who was served. */
+static void expect_served(const bool freeze_to[3], unsigned int device_runs, const char *claim)
+{
+	struct loop *l = make();
+	struct node device;
+	struct freezer control = { .loop = l, .fd = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK) };
+	memcpy(control.freeze_to, freeze_to, sizeof(control.freeze_to));
+	loop_event_init(&control.ev, on_freezer, &control);
+	cr_assert_eq(loop_add_control(l, &control.ev, control.fd, EPOLLIN), 0);
+	node_init(&device, l); /* behind the control event: due after it in the same batch */
+	device.keep_signalled = true;
+	cr_assert_eq(io_event_signal(device.fd), 0);
+	cr_expect_eq(loop_run(l), 5);
+	cr_expect_eq(control.runs, 3, "%s", claim);
+	cr_expect_eq(device.runs, device_runs, "%s: %u", claim, device.runs);
+	loop_remove(l, &control.ev);
+	cr_expect_eq(close(control.fd), 0);
+	node_fini(&device);
+	loop_destroy(l);
+}
+
+Test(loop, a_frozen_loop_serves_control_events_alone)
+{
+	expect_served((const bool[]){ false, false, false }, 3, "never frozen");
+	expect_served((const bool[]){ true, true, true }, 0, "frozen at once, also what is due");
+	expect_served((const bool[]){ true, false, false }, 1, "thawed: what was due is due again");
+	expect_served((const bool[]){ false, true, true }, 1, "frozen later");
 }

@@ -18,10 +18,12 @@
 enum { BATCH = 16, NOT_STOPPED = -1 };
 
 struct loop {
-	int epoll_fd;
+	int epoll_fd;   /* all events */
+	int control_fd; /* those of loop_add_control once more */
+	bool is_frozen; /* control_fd is waited on */
 	struct loop_event stop_event;
-	_Atomic int stop_code; /* NOT_STOPPED, or the code; written before the eventfd's write
-				  (release) */
+	_Atomic int
+		stop_code; /* NOT_STOPPED, or the code; written before the eventfd's write (release) */
 	struct epoll_event due[BATCH]; /* the batch being dispatched */
 	int ndue;
 };
@@ -40,8 +42,11 @@ int loop_create(struct loop **ret)
 	l->stop_code = NOT_STOPPED;
 	loop_event_init(&l->stop_event, on_stop, l);
 	l->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	l->control_fd = epoll_create1(EPOLL_CLOEXEC);
 	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	int rc = l->epoll_fd < 0 || fd < 0 ? -errno : loop_add(l, &l->stop_event, fd, EPOLLIN);
+	int rc = l->epoll_fd < 0 || l->control_fd < 0 || fd < 0
+			 ? -errno
+			 : loop_add_control(l, &l->stop_event, fd, EPOLLIN);
 	if (rc < 0) {
 		close_fd(&fd);
 		l->stop_event.fd = -1;
@@ -57,6 +62,7 @@ void loop_destroy(struct loop *l)
 	if (!l)
 		return;
 	close_fd(&l->stop_event.fd);
+	close_fd(&l->control_fd);
 	close_fd(&l->epoll_fd);
 	free(l);
 }
@@ -66,24 +72,44 @@ void loop_event_init(struct loop_event *ev, loop_fn fn, void *arg)
 	*ev = (struct loop_event){ .fd = -1, .fn = fn, .arg = arg };
 }
 
+static int watch(int epoll_fd, struct loop_event *ev, int fd, uint32_t epoll_events)
+{
+	struct epoll_event e = { .events = epoll_events, .data.ptr = ev };
+	return epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &e) < 0 ? -errno : 0;
+}
+
 int loop_add(struct loop *l, struct loop_event *ev, int fd, uint32_t epoll_events)
 {
-	ev->fd = fd;
-	struct epoll_event e = { .events = epoll_events, .data.ptr = ev };
-	if (epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, fd, &e) < 0) {
-		int rc = -errno;
-		ev->fd = -1;
+	int rc = watch(l->epoll_fd, ev, fd, epoll_events);
+	ev->fd = rc < 0 ? -1 : fd;
+	return rc;
+}
+
+int loop_add_control(struct loop *l, struct loop_event *ev, int fd, uint32_t epoll_events)
+{
+	int rc = loop_add(l, ev, fd, epoll_events);
+	if (rc < 0)
 		return rc;
-	}
-	return 0;
+	rc = watch(l->control_fd, ev, fd, epoll_events);
+	if (rc < 0)
+		loop_remove(l, ev);
+	return rc;
+}
+
+void loop_freeze(struct loop *l, bool is_frozen)
+{
+	l->is_frozen = is_frozen;
+	if (is_frozen)
+		l->ndue = 0; /* level-triggered: what was due is due again after the thaw */
 }
 
 void loop_remove(struct loop *l, struct loop_event *ev)
 {
 	if (ev->fd < 0)
 		return;
-	(void)epoll_ctl(l->epoll_fd, EPOLL_CTL_DEL, ev->fd,
-			NULL); /* already closed: nothing to do */
+	/* Nothing to do where it is not in: no control event, or already closed. */
+	(void)epoll_ctl(l->epoll_fd, EPOLL_CTL_DEL, ev->fd, NULL);
+	(void)epoll_ctl(l->control_fd, EPOLL_CTL_DEL, ev->fd, NULL);
 	ev->fd = -1;
 	for (int i = 0; i < l->ndue; i++)
 		if (l->due[i].data.ptr == ev)
@@ -103,12 +129,11 @@ static void dispatch(struct loop *l)
 int loop_run(struct loop *l)
 {
 	for (;;) {
-		/* Acquire: pairs with loop_stop's release, so what the stopper wrote before is
-		 * seen. */
+		/* Acquire: pairs with loop_stop's release, so what the stopper wrote before is seen. */
 		int code = atomic_load_explicit(&l->stop_code, memory_order_acquire);
 		if (code != NOT_STOPPED)
 			return code;
-		int n = epoll_wait(l->epoll_fd, l->due, BATCH, -1);
+		int n = epoll_wait(l->is_frozen ? l->control_fd : l->epoll_fd, l->due, BATCH, -1);
 		if (n < 0 && errno != EINTR)
 			return -errno;
 		l->ndue = n < 0 ? 0 : n;

@@ -28,8 +28,16 @@ void loop_destroy(struct loop *l);
 
 /* Watches `fd` (owned by the caller) for `epoll_events` (EPOLLIN …). 0, or -errno: not watched then. */
 int loop_add(struct loop *l, struct loop_event *ev, int fd, uint32_t epoll_events);
+/* As loop_add, for what is served while the loop is frozen, too: requests to the machine, not device work. */
+int loop_add_control(struct loop *l, struct loop_event *ev, int fd, uint32_t epoll_events);
 /* May be called from any callback, also for another event that is already due: it will not run. */
 void loop_remove(struct loop *l, struct loop_event *ev);
+
+/*
+ * While frozen, only control events are dispatched; what else is due waits (a paused machine stands still:
+ * contract 1.3). Takes effect before the next callback. Idempotent.
+ */
+void loop_freeze(struct loop *l, bool is_frozen);
 
 /* Dispatches until loop_stop; returns the code given to it, or -errno. */
 int loop_run(struct loop *l);
