@@ -80,7 +80,7 @@ static bool ask(struct wick *w)
 	send(fd, "GET / HTTP/1.1\r\n\r\n", 18, MSG_NOSIGNAL);
 	ssize_t n = read(fd, buffer, sizeof(buffer) - 1);
 	close(fd);
-	if (n <= 0)
+	if (n <= 0 || strstr(buffer, "The microVM has ended."))
 		return false;
 	check(w,
 	      strncmp(buffer, "HTTP/1.1 200 ", 13) == 0 && strstr(buffer, "\"state\":\"Running\""),
