@@ -44,8 +44,10 @@ SAN_FLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer)
 # Static-PIE links cleanly with Debian's libraries, so that is what ships. Small, and hardened.
 ARM64_CFLAGS := $(BASE_FLAGS) -Os -g -fPIE -fno-asynchronous-unwind-tables -fno-unwind-tables -ffunction-sections -fdata-sections -fstack-protector-strong \
 	-mbranch-protection=standard -fno-plt $(SAN_FLAGS)
-ARM64_LDFLAGS := $(if $(SAN),-pie,-static-pie) -Wl,--gc-sections -Wl,-z,relro,-z,now -Wl,-z,noexecstack $(SAN_FLAGS)
-LIBS := -lfdt -ljansson -lhttp_parser -lz -pthread
+ARM64_LDFLAGS := $(if $(SAN),-pie -static-libgcc -static-libasan -static-libubsan,-static-pie) -Wl,--gc-sections -Wl,-z,relro,-z,now -Wl,-z,noexecstack $(SAN_FLAGS)
+# With sanitizers only libc stays shared: the emulated host has no other library of ours.
+comma := ,
+LIBS := $(if $(SAN),-Wl$(comma)-Bstatic) -lfdt -ljansson -lhttp_parser -lz $(if $(SAN),-Wl$(comma)-Bdynamic -lm -ldl) -pthread
 
 SRCS := $(sort $(wildcard vmm/*.c vmm/*/*.c devices/*.c devices/*/*.c arch/arm64/*.c api/*.c))
 OBJS := $(SRCS:%.c=$(O)/%.o)
