@@ -141,7 +141,7 @@ int config_file_apply(const char *path, api_submit_fn submit, void *arg, struct 
 	return 0;
 }
 
-/* --- printing --- */
+/* --- printing --------------------------------------------------------------------------------- */
 
 static json_t *print_drives(const struct vm_config *c)
 {

@@ -59,7 +59,7 @@ uint32_t conn_events(const struct conn *c)
 	return c->out ? EPOLLOUT : EPOLLIN;
 }
 
-/* --- out --- */
+/* --- out -------------------------------------------------------------------------------------- */
 
 /* Sends what the socket takes. False: the client is gone. */
 static bool flush(struct conn *c)
@@ -88,7 +88,7 @@ static bool queue_answer(struct conn *c, const struct http_response *r)
 	return http_response_format(r, &c->out, &c->out_len) == 0 && flush(c);
 }
 
-/* --- requests --- */
+/* --- requests --------------------------------------------------------------------------------- */
 
 static bool serve_request(struct conn *c, const struct conn_service *service)
 {
@@ -147,7 +147,7 @@ static bool serve_input(struct conn *c, const struct conn_service *service)
 	return ok;
 }
 
-/* --- in --- */
+/* --- in --------------------------------------------------------------------------------------- */
 
 /* Plain recv: descriptors that a client passes along (SCM_RIGHTS) are dropped by the kernel. */
 static bool receive(struct conn *c)

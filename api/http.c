@@ -64,7 +64,7 @@ static enum http_event bad(struct http_reader *r, const char *fmt, ...)
 	return HTTP_EVENT_BAD;
 }
 
-/* --- what the library calls --- */
+/* --- what the library calls ------------------------------------------------------------------- */
 
 /* The path of "/path" or "http://host/path"; anything else has none, as in Firecracker. */
 static int on_url(http_parser *p, const char *at, size_t len)
@@ -114,7 +114,7 @@ static bool library_accepts(struct http_reader *r, const char *bytes, size_t len
 	return used == len && HTTP_PARSER_ERRNO(&r->parser) == HPE_OK;
 }
 
-/* --- lines --- */
+/* --- lines ------------------------------------------------------------------------------------ */
 
 static void begin_request(struct http_reader *r)
 {
@@ -263,8 +263,7 @@ static enum http_event read_header(struct http_reader *r)
 	if (!colon)
 		return bad(r, "Invalid header. Reason: Header is incorrectly formatted. Key: %.*s",
 			   (int)(r->line_len - 2), r->line);
-	/* A folded line would be the rest of the header before, which may be one that was read
-	 * already. */
+	/* A folded line would continue the header before it, which may have been read already. */
 	if (strchr(" \t", r->line[0]))
 		return bad(r, "Invalid request.");
 
@@ -290,11 +289,10 @@ static enum http_event read_header(struct http_reader *r)
 static enum http_event end_headers(struct http_reader *r)
 {
 	if (r->content_length > r->max_payload)
-		return bad(
-			r,
-			"Request payload with size %u is larger than the limit of %zu allowed by "
-			"server.",
-			r->content_length, r->max_payload);
+		return bad(r,
+			   "Request payload with size %u is larger than the limit of %zu allowed "
+			   "by server.",
+			   r->content_length, r->max_payload);
 	if (r->content_length) {
 		r->request.body = malloc((size_t)r->content_length + 1);
 		if (!r->request.body)
@@ -358,7 +356,7 @@ static enum http_event read_body(struct http_reader *r, const char *buf, size_t 
 	return HTTP_EVENT_REQUEST;
 }
 
-/* --- public --- */
+/* --- public ----------------------------------------------------------------------------------- */
 
 int http_reader_create(size_t max_payload, struct http_reader **ret)
 {
@@ -419,8 +417,7 @@ int http_response_format(const struct http_response *r, char **ret, size_t *ret_
 		(void)snprintf(length, sizeof(length),
 			       "Content-Type: application/json\r\nContent-Length: %zu\r\n",
 			       r->body_len);
-	char head[256]; /* no reason phrase, but its space: that is what clients see from
-			   Firecracker */
+	char head[256]; /* no reason phrase, but its space: what clients see from Firecracker */
 	int head_len = snprintf(head, sizeof(head),
 				"HTTP/1.1 %u \r\nServer: Firecracker API\r\n"
 				"Connection: keep-alive\r\n%s%s\r\n",

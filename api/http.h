@@ -8,8 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* The request line, and each header line, with its CRLF. The number of headers is not limited by
- * memory. */
+/* The request line, and each header line, with its CRLF. Any number of headers; none is stored. */
 #define HTTP_LINE_MAX 1024
 
 enum api_method { API_GET, API_PUT, API_PATCH, API_DELETE, API_METHOD_COUNT };

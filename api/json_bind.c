@@ -12,7 +12,7 @@
 #include <string.h>
 #include <strings.h>
 
-/* --- places --- */
+/* --- places ----------------------------------------------------------------------------------- */
 
 enum place { PLACE_BEFORE, PLACE_FIRST_BYTE, PLACE_BEHIND, PLACE_BEHIND_KEY };
 
@@ -95,7 +95,7 @@ int json_refuse(const struct json_doc *doc, const struct json_at *at, struct err
 	return rc;
 }
 
-/* --- messages --- */
+/* --- messages --------------------------------------------------------------------------------- */
 
 const char *json_excerpt(const json_t *value, char *buf, size_t size)
 {
@@ -209,7 +209,7 @@ static int unknown_variant(const struct json_doc *doc, const struct json_at *at,
 			    list);
 }
 
-/* --- values --- */
+/* --- values ----------------------------------------------------------------------------------- */
 
 static int bind_string(const struct json_doc *doc, const struct json_at *at,
 		       const struct json_field *f, char *out, struct err *e)
@@ -335,7 +335,7 @@ static int bind_field(const struct json_doc *doc, const struct json_at *at,
 	return rc;
 }
 
-/* --- objects --- */
+/* --- objects ---------------------------------------------------------------------------------- */
 
 static const struct json_field *find_field(const struct json_schema *schema, const char *name)
 {

@@ -54,8 +54,7 @@ struct json_field {
 	const char *bad_name;          /* ENUM: the message for an unknown name; NULL: serde's */
 	const struct json_schema *schema;
 	const char *fallback; /* LATER: the one string that is accepted, and printed; NULL: null */
-	/* More to say about a value of the right type? 0, or -errno with the message without a
-	 * place. */
+	/* More to say about a value of the right type? 0, or -errno with a message, no place. */
 	int (*check)(const struct json_field *f, const json_t *value, struct err *e);
 };
 
@@ -71,8 +70,7 @@ struct json_schema {
 struct json_doc {
 	json_t *root;
 	struct json_text text;
-	bool names_fields; /* messages begin with the path of the field ("drives[0].cache_type: ")
-			    */
+	bool names_fields; /* messages begin with the field's path ("drives[0].cache_type: ") */
 };
 
 /* A value inside a document: how to get there from the root. Lives on the stack of who walks. */

@@ -1,5 +1,4 @@
-/* A JSON document from bytes: what jansson finds wrong, said as serde_json says it. No state; any
- * thread. */
+/* JSON documents from bytes; what jansson finds wrong, in serde_json's words. Any thread. */
 #include "api/json_bind.h"
 
 #include <errno.h>

@@ -122,8 +122,7 @@ bool json_scan_is_deeper(const struct json_text *t, unsigned int max, size_t *re
 
 const char *json_scan_unfinished(const struct json_text *t)
 {
-	char open[256] =
-		""; /* the brackets that wait to be closed; deeper text was refused before */
+	char open[256] = ""; /* brackets not closed yet; deeper text was refused before */
 	size_t depth = 0;
 	char last = '\0'; /* the last byte outside strings and white space */
 	for (size_t at = 0; at < t->len; at++) {

@@ -30,12 +30,10 @@ size_t json_scan_child(const struct json_text *t, size_t at, size_t n, size_t *r
 void json_scan_position(const struct json_text *t, size_t offset, unsigned int *ret_line,
 			unsigned int *ret_column);
 
-/* Is some value nested deeper than `max`? Then *ret_offset is behind the bracket that goes too far.
- */
+/* Is some value nested deeper than `max`? Then *ret_offset is behind the first bracket too many. */
 bool json_scan_is_deeper(const struct json_text *t, unsigned int max, size_t *ret_offset);
 
-/* What was being read when the text ended too early: "an object", "a list", "a string" or "a
- * value". */
+/* What was read when the text ended too early: "an object", "a list", "a string", "a value". */
 const char *json_scan_unfinished(const struct json_text *t);
 
 #endif

@@ -40,7 +40,7 @@ struct route {
 	enum vm_action action;
 };
 
-/* --- helpers of the handlers --- */
+/* --- helpers of the handlers ------------------------------------------------------------------ */
 
 static bool segment_is(const struct segment *s, const char *text)
 {
@@ -63,10 +63,10 @@ static int bind_body(struct call *c, void *out, struct err *e)
 	if (rc == 0)
 		rc = json_bind(&c->doc, NULL, c->route->schema, out, &why);
 	if (rc < 0)
-		return err_set(e, rc,
-			       "An error occurred when deserializing the json body of a request: "
-			       "%.900s.",
-			       why.text);
+		return err_set(
+			e, rc,
+			"An error occurred when deserializing the json body of a request: %.900s.",
+			why.text);
 	return 0;
 }
 
@@ -92,7 +92,7 @@ static int check_id(const struct segment *id, struct err *e)
 	return 0;
 }
 
-/* --- handlers: 0, or -errno with the whole message --- */
+/* --- handlers: 0, or -errno with the whole message -------------------------------------------- */
 
 /* Rows that need nothing more: the body is the action's input. */
 static int serve_plain(struct call *c, struct err *e)
@@ -225,7 +225,7 @@ static int refuse_snapshot_path(struct call *c, struct err *e)
 		       (int)c->second.len, c->second.at);
 }
 
-/* --- the table; the first row that fits is taken --- */
+/* --- the table; the first row that fits is taken ---------------------------------------------- */
 
 static const struct route routes[] = {
 	{ API_GET, "", NULL, get_info, NULL, VM_GET_INFO },
@@ -277,7 +277,7 @@ static const struct route routes[] = {
 	{ .method = API_DELETE, .first = "pmem", .serve = refuse_later },
 };
 
-/* --- one request --- */
+/* --- one request ------------------------------------------------------------------------------ */
 
 /* The next segment of a path whose leading slashes are gone; a trailing slash begins no segment. */
 static struct segment next_segment(const char **path)

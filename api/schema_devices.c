@@ -1,5 +1,4 @@
-/* Field tables of the devices. A field whose feature is still to come is a LATER row. Constants
- * only. */
+/* Field tables of the devices. A LATER row is a field whose feature is to come. Constants only. */
 #include "api/schema.h"
 
 #include <errno.h>
@@ -14,7 +13,7 @@
 		.name = (jname), .kind = JSON_KIND_LATER, .nullable = true, __VA_ARGS__ \
 	}
 
-/* --- drives --- */
+/* --- drives ----------------------------------------------------------------------------------- */
 
 static const struct json_name cache_names[] = {
 	{ "Unsafe", BLOCK_CACHE_UNSAFE },
@@ -50,7 +49,7 @@ int drive_check(const struct block_config *drive, struct err *e)
 		       drive->drive_id);
 }
 
-/* --- entropy --- */
+/* --- entropy ---------------------------------------------------------------------------------- */
 
 static const struct json_field entropy_fields[] = {
 	LATER("rate_limiter"),
@@ -58,7 +57,7 @@ static const struct json_field entropy_fields[] = {
 };
 const struct json_schema entropy_schema = { "struct EntropyDeviceConfig", entropy_fields, false };
 
-/* --- serial: never printed --- */
+/* --- serial: never printed -------------------------------------------------------------------- */
 
 static const struct json_field serial_fields[] = {
 	ROW(struct serial_config, STRING, serial_out_path, .nullable = true,

@@ -10,7 +10,7 @@
 		.size = sizeof(((type *)0)->member), __VA_ARGS__                            \
 	}
 
-/* --- machine-config --- */
+/* --- machine-config --------------------------------------------------------------------------- */
 
 static const struct json_name cpu_template_names[] = {
 	{ "V1N1", CPU_TEMPLATE_V1N1 },
@@ -84,7 +84,7 @@ static const struct json_field machine_print_fields[] = {
 const struct json_schema machine_print_schema = { "struct MachineConfig", machine_print_fields,
 						  false };
 
-/* --- boot-source --- */
+/* --- boot-source ------------------------------------------------------------------------------ */
 
 #define BOOT(jname, member, ...) ROW(struct boot_source_config, jname, STRING, member, __VA_ARGS__)
 #define BOOT_OPTION(member)                                               \
@@ -100,7 +100,7 @@ static const struct json_field boot_source_fields[] = {
 const struct json_schema boot_source_schema = { "struct BootSourceConfig", boot_source_fields,
 						false };
 
-/* --- logger --- */
+/* --- logger ----------------------------------------------------------------------------------- */
 
 static const struct json_name level_names[] = {
 	{ "Off", LOG_OFF },   { "Trace", LOG_TRACE }, { "Debug", LOG_DEBUG },  { "Info", LOG_INFO },
@@ -122,7 +122,7 @@ static const struct json_field logger_fields[] = {
 };
 const struct json_schema logger_schema = { "struct LoggerConfig", logger_fields, false };
 
-/* --- actions, vm --- */
+/* --- actions, vm ------------------------------------------------------------------------------ */
 
 static const struct json_name action_names[] = {
 	{ "FlushMetrics", ACTION_FLUSH_METRICS },

@@ -20,8 +20,10 @@
 #include "vmm/base/log.h"
 
 #define CONNECTIONS_MAX 10
-/* The least that glibc takes on arm64; the deepest path (JSON of 128 levels, an error on the way, a log line) needs
- * a quarter. */
+/*
+ * The least that glibc takes on arm64; the deepest path (JSON of 128 levels, an error on the way, a
+ * log line) needs a quarter.
+ */
 #define API_STACK_BYTES (128 * 1024)
 #define BACKLOG         128
 
@@ -35,7 +37,7 @@ struct api_server {
 	pthread_t thread;
 };
 
-/* --- connections --- */
+/* --- connections ------------------------------------------------------------------------------ */
 
 /* Each source of events by its number: the connections are 0 to 9. */
 enum { SOURCE_LISTEN = CONNECTIONS_MAX, SOURCE_STOP, SOURCE_COUNT };
@@ -113,7 +115,7 @@ static void run_connection(struct api_server *s, uint32_t i, uint32_t events)
 	}
 }
 
-/* --- the thread --- */
+/* --- the thread ------------------------------------------------------------------------------- */
 
 static void *serve(void *arg)
 {
@@ -140,7 +142,7 @@ static void *serve(void *arg)
 	}
 }
 
-/* --- public --- */
+/* --- public ----------------------------------------------------------------------------------- */
 
 static int bind_socket(struct api_server *s, const char *path, struct err *e)
 {
@@ -157,10 +159,10 @@ static int bind_socket(struct api_server *s, const char *path, struct err *e)
 	    listen(s->listen_fd, BACKLOG) == 0)
 		return 0;
 	if (errno == EADDRINUSE)
-		return err_set(e, -EADDRINUSE,
-			       "Failed to open the API socket at: %s. Check that it is not "
-			       "already used.",
-			       path);
+		return err_set(
+			e, -EADDRINUSE,
+			"Failed to open the API socket at: %s. Check that it is not already used.",
+			path);
 	return err_set_os(e, -errno, "Failed to bind and run the HTTP server: IO error: %s", path);
 }
 

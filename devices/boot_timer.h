@@ -1,5 +1,4 @@
-/* The boot timer: the guest writes byte 123 when it has reached user space, and the log says when
- * that was. */
+/* The boot timer: the guest writes 123 on reaching user space, and the log says when that was. */
 #ifndef WICK_DEVICES_BOOT_TIMER_H
 #define WICK_DEVICES_BOOT_TIMER_H
 
@@ -9,8 +8,7 @@
 
 struct boot_timer_config {
 	gpa_t base;
-	uint64_t start_us;     /* CLOCK_MONOTONIC when the VM's start was asked for, or the process
-				  began */
+	uint64_t start_us;     /* CLOCK_MONOTONIC when the VM's start was asked for */
 	uint64_t start_cpu_us; /* process CPU time then */
 };
 

@@ -14,8 +14,7 @@
 
 enum { QUEUE_SIZE = 256 };
 
-/* A driver may get less than it asked for (5.4.6.2). Firecracker's limit, so one request is no long
- * stay. */
+/* A driver may get less than it asked for (5.4.6.2). Firecracker's limit: no request lasts long. */
 #define REQUEST_BYTES_MAX (64 * KIB)
 
 struct rng {

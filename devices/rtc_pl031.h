@@ -1,5 +1,4 @@
-/* The PL031 real-time clock (ARM DDI 0224), without its interrupt: the host's wall clock at each
- * read. */
+/* The PL031 real-time clock (ARM DDI 0224), no interrupt: the host's wall clock at each read. */
 #ifndef WICK_DEVICES_RTC_PL031_H
 #define WICK_DEVICES_RTC_PL031_H
 

@@ -61,7 +61,7 @@ struct serial {
 	struct serial_sink sink;
 };
 
-/* --- the interrupt ----------------------------------------------------------------- */
+/* --- the interrupt ---------------------------------------------------------------------------- */
 
 static void update_interrupt(struct serial *s)
 {
@@ -71,7 +71,7 @@ static void update_interrupt(struct serial *s)
 	s->raised = now;
 }
 
-/* --- the VMM thread ---------------------------------------------------------------- */
+/* --- the VMM thread --------------------------------------------------------------------------- */
 
 static void wake_loop(struct serial *s, long delay_ns)
 {
@@ -203,7 +203,7 @@ static void serial_write(void *device, uint64_t offset, const uint8_t *data, uns
 
 static const struct bus_ops serial_bus_ops = { .read = serial_read, .write = serial_write };
 
-/* --- the device -------------------------------------------------------------------- */
+/* --- the device ------------------------------------------------------------------------------- */
 
 static void serial_destroy(struct device *d)
 {

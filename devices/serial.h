@@ -10,8 +10,7 @@
 struct serial_config {
 	gpa_t base;
 	bool has_serial_out_path;
-	char serial_out_path[4096]; /* absent: stdout, with input from stdin if it is a tty or FIFO
-				     */
+	char serial_out_path[4096]; /* absent: stdout, and input from a stdin that is tty or FIFO */
 };
 
 extern const struct device_ops serial_device_ops; /* config: struct serial_config */

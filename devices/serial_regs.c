@@ -70,7 +70,7 @@ uint8_t serial_regs_causes(const struct serial_regs *r)
 	return causes & r->ier;
 }
 
-/* --- receiver ------------------------------------------------------------------------ */
+/* --- receiver --------------------------------------------------------------------------------- */
 
 static unsigned int rx_capacity(const struct serial_regs *r)
 {
@@ -132,7 +132,7 @@ void serial_regs_receive(struct serial_regs *r, uint8_t byte)
 	rx_push(r, byte);
 }
 
-/* --- registers ----------------------------------------------------------------------- */
+/* --- registers -------------------------------------------------------------------------------- */
 
 static void write_thr(struct serial_regs *r, uint8_t byte)
 {

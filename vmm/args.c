@@ -18,12 +18,10 @@ static const struct arg_spec {
 			   "Path to unix domain socket used by the API." },
 	[ARG_BOOT_TIMER] = { "boot-timer", false, NULL,
 			     "Adds the boot timer device: logs the time from the start request "
-			     "until the "
-			     "guest writes to it." },
+			     "until the guest writes to it." },
 	[ARG_CONFIG_FILE] = { "config-file", true, NULL,
 			      "Path to a file that contains the microVM configuration in JSON "
-			      "format; the "
-			      "microVM starts at once." },
+			      "format; the microVM starts at once." },
 	[ARG_HELP] = { "help", false, NULL, "Show the help message." },
 	[ARG_HTTP_API_MAX_PAYLOAD_SIZE] = { "http-api-max-payload-size", true, "51200",
 					    "Http API request payload max size, in bytes." },

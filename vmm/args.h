@@ -1,5 +1,4 @@
-/* The command line: Firecracker's flags and its parser's rules, from one table that also prints
- * --help. */
+/* The command line: Firecracker's flags and rules, from one table that also prints --help. */
 #ifndef WICK_ARGS_H
 #define WICK_ARGS_H
 

@@ -254,8 +254,7 @@ static int step_threads(struct vm *vm, struct err *e)
 	return vcpu_set_start(vm->vcpus, e);
 }
 
-/* Restore will be a second list over the same functions, with state where boot has image, tree,
- * registers. */
+/* Restore: a second list of these functions, with state where boot has image, tree, registers. */
 static const struct build_step boot_steps[] = {
 	{ "KVM", step_kvm },
 	{ "memory", step_memory },

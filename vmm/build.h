@@ -1,5 +1,4 @@
-/* Making the machine: lists of steps that a person can read. Boot is one; restore will be another.
- */
+/* Making the machine: lists of steps that a person can read. Boot is one; restore will be too. */
 #ifndef WICK_BUILD_H
 #define WICK_BUILD_H
 

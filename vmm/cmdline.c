@@ -80,8 +80,7 @@ int cmdline_build(const struct vm_config *config, char *buf, size_t size, struct
 	if (l.overflow)
 		return err_set(e, -E2BIG,
 			       "The kernel command line is invalid: with what wick appends it is "
-			       "longer than "
-			       "%u bytes",
+			       "longer than %u bytes",
 			       LAYOUT_CMDLINE_MAX - 1);
 	return 0;
 }

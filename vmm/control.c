@@ -28,8 +28,7 @@
 #include "vmm/cmdline.h"
 #include "vmm/vm.h"
 
-/* --- actions: each returns 0, or -errno with the message a client sees behind the prefix
- * --------------- */
+/* --- actions: each returns 0, or -errno with the message a client sees behind the prefix ------ */
 
 static int get_info(struct vm *vm, struct vm_request *r)
 {
@@ -94,10 +93,9 @@ static int put_boot_source(struct vm *vm, struct vm_request *r)
 	if (b->has_initrd_path) {
 		initrd = open(b->initrd_path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 		if (initrd < 0)
-			return open_failed(
-				"The initrd file cannot be opened due to invalid path or "
-				"invalid permissions.",
-				b->initrd_path, &r->err);
+			return open_failed("The initrd file cannot be opened due to invalid path "
+					   "or invalid permissions.",
+					   b->initrd_path, &r->err);
 	}
 	close_fd(&vm->kernel_fd);
 	close_fd(&vm->initrd_fd);
@@ -170,14 +168,12 @@ static int resume_vm(struct vm *vm, struct vm_request *r)
 
 static int flush_metrics(struct vm *vm, struct vm_request *r)
 {
-	(void)vm; /* no metrics sink can be configured yet: nothing to write, which is success
-		     (contract 8) */
+	(void)vm;
 	(void)r;
-	return 0;
+	return 0; /* no metrics sink can be configured yet: nothing to write, a success */
 }
 
-/* --- the table
- * ---------------------------------------------------------------------------------------- */
+/* --- the table -------------------------------------------------------------------------------- */
 
 enum when { ANY, BEFORE_START, AFTER_START };
 
@@ -214,8 +210,7 @@ static int check_state(const struct vm *vm, const struct action *a, struct err *
 	if (a->when == AFTER_START && vm->state == VM_FAILED)
 		return err_set(e, -EIO,
 			       "Internal VMM error: The microVM has failed: see the log for the "
-			       "vCPU and the "
-			       "reason.");
+			       "vCPU and the reason.");
 	return 0;
 }
 
@@ -232,8 +227,7 @@ void vm_execute(struct vm *vm, struct vm_request *r)
 		(void)err_prefix(&r->err, r->rc, "%s", a->prefix);
 }
 
-/* --- mailbox
- * ------------------------------------------------------------------------------------------ */
+/* --- mailbox ---------------------------------------------------------------------------------- */
 
 struct mailbox {
 	struct vm *vm;
@@ -252,8 +246,8 @@ static void on_posted(void *arg, uint32_t events)
 	if (!io_event_drain(m->posted.fd))
 		return;
 	vm_execute(m->vm, m->request);
-	(void)io_event_signal(
-		m->answered_fd); /* one answer per request: the counter cannot be full */
+	/* One answer per request: the counter cannot be full. */
+	(void)io_event_signal(m->answered_fd);
 }
 
 int mailbox_create(struct vm *vm, struct mailbox **ret)
@@ -282,8 +276,7 @@ void mailbox_close(struct mailbox *m)
 	pthread_mutex_lock(&m->lock);
 	m->is_closed = true;
 	pthread_mutex_unlock(&m->lock);
-	/* A request that was posted but not executed is answered now: its poster must not wait for
-	 * ever. */
+	/* A request that was posted but not executed is answered now: its poster waits. */
 	if (m->posted.fd >= 0 && io_event_drain(m->posted.fd)) {
 		m->request->rc = err_set(&m->request->err, -ESHUTDOWN, "The microVM has ended.");
 		(void)io_event_signal(m->answered_fd); /* as in on_posted */
@@ -315,6 +308,6 @@ void mailbox_post(struct mailbox *m, struct vm_request *r)
 	m->request = r;
 	(void)io_event_signal(m->posted.fd); /* one request at a time: the counter cannot be full */
 	pthread_mutex_unlock(&m->lock);
-	(void)io_read_full(m->answered_fd, &count,
-			   sizeof(count)); /* our own eventfd: only EINTR, retried */
+	/* Our own eventfd: only EINTR, retried. */
+	(void)io_read_full(m->answered_fd, &count, sizeof(count));
 }

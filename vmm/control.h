@@ -67,8 +67,7 @@ struct mailbox;
 int mailbox_create(struct vm *vm, struct mailbox **ret);
 /* NULL is fine. No poster may be waiting: close it and join the poster first. */
 void mailbox_destroy(struct mailbox *m);
-/* VMM thread, when its loop has ended: every request from now on, and one that waits, is refused.
- */
+/* VMM thread, when its loop has ended: refuses a request that waits, and all from now on. */
 void mailbox_close(struct mailbox *m);
 /* Any thread but the VMM's; blocks until answered. */
 void mailbox_post(struct mailbox *m, struct vm_request *r);

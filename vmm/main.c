@@ -60,8 +60,7 @@ static int configure_log(const struct args *a, struct err *e)
 		if (!log_level_parse(a->value[ARG_LEVEL], &c.level))
 			return err_set(e, -EINVAL,
 				       "Invalid value for logger level: %s.Possible values: "
-				       "[Error, Warning, "
-				       "Info, Debug]",
+				       "[Error, Warning, Info, Debug]",
 				       a->value[ARG_LEVEL]);
 	}
 	c.has_log_path = a->is_set[ARG_LOG_PATH];
@@ -216,8 +215,8 @@ int main(int argc, char **argv)
 {
 	const uint64_t start_us = clock_monotonic_us();
 
-	(void)mallopt(M_ARENA_MAX,
-		      1); /* one heap for all threads: each arena more is memory per VM */
+	/* One heap for all threads: each arena more is memory per VM. */
+	(void)mallopt(M_ARENA_MAX, 1);
 	enum exit_code code = wick_main(argc, argv, start_us);
 	if (code == EXIT_CODE_OK)
 		log_info("Firecracker exiting successfully. exit_code=0");

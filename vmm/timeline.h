@@ -15,8 +15,7 @@ struct timeline {
 	} span[TIMELINE_MAX];
 };
 
-/* Names the span from the end of the last one (or origin) until now. Spans past the table's end are
- * dropped. */
+/* Names the span from the last one's end (or origin) until now. Dropped when the table is full. */
 void timeline_mark(struct timeline *t, const char *name);
 /* One log line each, at Debug. */
 void timeline_log(const struct timeline *t);

@@ -30,8 +30,10 @@
 #include "vmm/base/bits.h"
 #include "vmm/base/log.h"
 
-/* The least that glibc takes on arm64; and not a multiple of 2 MiB, so that no huge page ever backs
- * one (performance.md 2.1). */
+/*
+ * The least that glibc takes on arm64; no multiple of 2 MiB, so that no huge page ever backs one
+ * (performance.md 2.1).
+ */
 enum { STACK_BYTES = 128 * 1024 };
 
 enum wanted { WANT_PAUSED, WANT_RUNNING, WANT_STOPPED };
@@ -68,8 +70,7 @@ static void on_kick(int signal)
 	(void)signal; /* arriving is all it does: KVM_RUN returns EINTR */
 }
 
-/* --- exits
- * ------------------------------------------------------------------------------------------ */
+/* --- exits ------------------------------------------------------------------------------------ */
 
 static void fail(struct vcpu *v, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 static void fail(struct vcpu *v, const char *fmt, ...)
@@ -84,8 +85,7 @@ static void fail(struct vcpu *v, const char *fmt, ...)
 	v->set->events.failed(v->set->events.arg, v->id, reason);
 }
 
-/* The guest touched what is not there, or in a way that cannot be emulated: its own fault, its own
- * abort. */
+/* The guest touched nothing, or in a way that cannot be emulated: its own fault, its own abort. */
 static void inject_abort(struct vcpu *v, uint64_t gpa, const char *what)
 {
 	log_guest(LOG_WARN, "vCPU %u: %s at guest address 0x%llx, external abort injected", v->id,
@@ -172,8 +172,7 @@ static void run_once(struct vcpu *v)
 		fail(v, "KVM left the guest for a reason wick does not know: %u", reason);
 }
 
-/* --- the handshake
- * ---------------------------------------------------------------------------------- */
+/* --- the handshake ---------------------------------------------------------------------------- */
 
 static void set_immediate_exit(struct vcpu *v, uint8_t value)
 {
@@ -245,8 +244,8 @@ void vcpu_set_pause(struct vcpu_set *s)
 		if (!v->has_thread || v->parked)
 			continue;
 		set_immediate_exit(v, 1);
-		(void)pthread_kill(v->thread,
-				   kick_signal()); /* the thread is ours and not joined yet */
+		/* Cannot fail: the thread is ours and not joined yet. */
+		(void)pthread_kill(v->thread, kick_signal());
 	}
 	while (!all_parked(s))
 		pthread_cond_wait(&s->changed, &s->lock);
@@ -267,8 +266,7 @@ void vcpu_set_resume(struct vcpu_set *s)
 	want(s, WANT_RUNNING);
 }
 
-/* --- life
- * ------------------------------------------------------------------------------------------- */
+/* --- life ------------------------------------------------------------------------------------- */
 
 int vcpu_set_create(const struct vcpu_config *config, struct vcpu_set **ret, struct err *e)
 {
@@ -279,8 +277,8 @@ int vcpu_set_create(const struct vcpu_config *config, struct vcpu_set **ret, str
 	s->bus = config->bus;
 	s->events = config->events;
 	s->wanted = WANT_PAUSED;
-	(void)pthread_mutex_init(&s->lock,
-				 NULL); /* neither can fail on Linux with default attributes */
+	/* Neither can fail on Linux with default attributes. */
+	(void)pthread_mutex_init(&s->lock, NULL);
 	(void)pthread_cond_init(&s->changed, NULL);
 	for (unsigned int i = 0; i < n; i++) {
 		struct vcpu *v = &s->vcpu[i];
@@ -304,9 +302,8 @@ void vcpu_set_destroy(struct vcpu_set *s)
 	vcpu_set_pause(s);
 	want(s, WANT_STOPPED);
 	for (unsigned int i = 0; i < s->n; i++) {
-		if (s->vcpu[i].has_thread)
-			(void)pthread_join(s->vcpu[i].thread,
-					   NULL); /* started by us, joined once */
+		if (s->vcpu[i].has_thread) /* started by us, joined once */
+			(void)pthread_join(s->vcpu[i].thread, NULL);
 		kvm_vcpu_close(&s->vcpu[i].kvm);
 	}
 	(void)pthread_cond_destroy(&s->changed);
@@ -331,8 +328,8 @@ const struct vcpu_metrics *vcpu_set_metrics(const struct vcpu_set *s)
 
 static int install_kick(struct err *e)
 {
-	struct sigaction sa = { .sa_handler =
-					on_kick }; /* no SA_RESTART: it has to interrupt KVM_RUN */
+	/* No SA_RESTART: it has to interrupt KVM_RUN. */
+	struct sigaction sa = { .sa_handler = on_kick };
 	sigemptyset(&sa.sa_mask);
 	if (sigaction(kick_signal(), &sa, NULL) < 0)
 		return err_set_os(e, -errno, "Cannot install the vCPU kick signal's handler");

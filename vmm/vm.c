@@ -106,9 +106,8 @@ void vm_destroy(struct vm *vm)
 void vm_pause(struct vm *vm)
 {
 	vcpu_set_pause(vm->vcpus);
-	loop_freeze(
-		vm->loop,
-		true); /* devices stand still with them, until the same queues are woken again */
+	/* Devices stand still with them, until vm_resume wakes their queues. */
+	loop_freeze(vm->loop, true);
 	vm->state = VM_PAUSED;
 }
 
@@ -122,8 +121,7 @@ void vm_resume(struct vm *vm)
 	vcpu_set_resume(vm->vcpus);
 }
 
-/* PSCI off and reset both end the process with exit code 0: there is no reboot in place
- * (contract 2.1). */
+/* PSCI off and reset both end the process with exit code 0: no reboot in place (contract 2.1). */
 static void on_system_event(void *arg, uint32_t type)
 {
 	struct vm *vm = arg;

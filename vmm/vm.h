@@ -52,8 +52,7 @@ struct vm {
 	struct loop_event fail_event;
 };
 
-/* Nothing of KVM is opened yet. `process_start_us`: CLOCK_MONOTONIC at process start, for the
- * timeline. */
+/* Opens nothing of KVM. `process_start_us`: CLOCK_MONOTONIC, the timeline's origin. 0 or -errno. */
 int vm_create(const char *id, uint64_t process_start_us, struct vm **ret);
 /* Everything, in the reverse order of making. NULL is fine. */
 void vm_destroy(struct vm *vm);

@@ -1,5 +1,4 @@
-/* The wanted machine as data (struct vm_config): defaults, checks across fields, copies. VMM
- * thread. */
+/* The wanted machine (struct vm_config): defaults, checks across fields, copies. VMM thread. */
 #include "vmm/vm_config.h"
 
 #include <errno.h>
@@ -51,8 +50,7 @@ static int check_machine(const struct machine_config *m, unsigned int max_vcpus,
 	if (m->mem_size_mib == 0 || m->mem_size_mib % page_mib)
 		return err_set(e, -EINVAL,
 			       "The memory size (MiB) is either 0, or not a multiple of the "
-			       "configured page "
-			       "size. (mem_size_mib is %llu, pages are %s)",
+			       "configured page size. (mem_size_mib is %llu, pages are %s)",
 			       (unsigned long long)m->mem_size_mib,
 			       page_mib == 1 ? "4 KiB" : "2 MiB");
 	return 0;

@@ -37,8 +37,7 @@ struct machine_config_update {
 struct boot_source_config {
 	char kernel_image_path[4096];
 	bool has_boot_args;
-	char boot_args[4096]; /* longer than the 2048 that is allowed, so that the refusal can say
-				 by how much */
+	char boot_args[4096]; /* 2047 fit: room for a refusal that says how many there are */
 	bool has_initrd_path;
 	char initrd_path[4096];
 };

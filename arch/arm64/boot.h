@@ -31,8 +31,8 @@ struct boot_files {
 	const char *kernel_path;
 	int initrd_fd; /* -1: none */
 	const char *initrd_path;
-	uint64_t
-		fdt_room; /* bytes to keep for the device tree, a multiple of 4 KiB up to LAYOUT_FDT_MAX */
+	/* Bytes to keep for the device tree, a multiple of 4 KiB up to LAYOUT_FDT_MAX. */
+	uint64_t fdt_room;
 };
 
 /*

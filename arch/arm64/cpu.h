@@ -7,8 +7,10 @@
 #include "vmm/base/err.h"
 #include "vmm/core/kvm.h"
 
-/* The MPIDR affinity bits that KVM gives to vCPU `id`: Aff0 = id[3:0], Aff1 = id[11:4], Aff2 =
- * id[19:12] (A-4). */
+/*
+ * The MPIDR affinity bits that KVM gives to vCPU `id` (A-4):
+ * Aff0 = id[3:0], Aff1 = id[11:4], Aff2 = id[19:12].
+ */
 uint64_t cpu_mpidr_affinity(unsigned int id);
 
 /*

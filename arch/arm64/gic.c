@@ -1,5 +1,4 @@
-/* Which interrupt controller runs, and what the in-kernel ones share. VMM thread, but for
- * gic_kvm_set_spi. */
+/* Which interrupt controller runs; what in-kernel ones share. VMM thread; gic_kvm_set_spi: any. */
 #include "arch/arm64/gic.h"
 
 #include <errno.h>
@@ -36,11 +35,10 @@ static int refuse_all(int rc, struct err *e)
 			       i ? ", " : "", backends[i]->name, backends[i]->kvm_device_type);
 	}
 	char text[96];
-	return err_set(
-		e, -ENODEV,
-		"GIC_KIND: this host's KVM offers no interrupt controller that wick can use. "
-		"Asked for: %s: %s",
-		asked, err_os_text(-rc, text, sizeof(text)));
+	return err_set(e, -ENODEV,
+		       "GIC_KIND: this host's KVM offers no interrupt controller that wick can "
+		       "use. Asked for: %s: %s",
+		       asked, err_os_text(-rc, text, sizeof(text)));
 }
 
 int gic_create(const struct gic_config *cfg, struct gic **ret, struct err *e)

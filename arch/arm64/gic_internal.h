@@ -1,5 +1,4 @@
-/* Shared by the interrupt controller's backends (gic_*.c) and gic.c, which chooses among them;
- * nobody else. */
+/* Shared by the interrupt controller's backends (gic_*.c) and gic.c, which chooses; nobody else. */
 #ifndef WICK_ARM64_GIC_INTERNAL_H
 #define WICK_ARM64_GIC_INTERNAL_H
 
@@ -16,8 +15,7 @@ extern const struct gic_ops gic_kvm_v3;
 /* Is this what every backend can rely on? -EINVAL with the reason otherwise. */
 int gic_config_check(const struct gic_config *cfg, struct err *e);
 
-/* The in-kernel backends' half of KVM_IRQ_LINE: raises or lowers an SPI. -EINVAL if it is none
- * (F-2). */
+/* The in-kernel backends' set_spi, by KVM_IRQ_LINE. -EINVAL if `intid` is no SPI (F-2). */
 int gic_kvm_set_spi(const struct kvm *k, uint32_t nr_irqs, uint32_t intid, bool level);
 
 /*

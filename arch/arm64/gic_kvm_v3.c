@@ -28,8 +28,7 @@
 
 #define PPI_MAINTENANCE 9 /* INTID 25 */
 
-/* A run of redistributor frames; vCPUs fill runs in creation order, which is ascending ids (C-2).
- */
+/* A run of redistributor frames; vCPUs fill runs in creation order, that is ascending ids (C-2). */
 struct redist_region {
 	gpa_t base;
 	unsigned int count; /* frames: all used */
@@ -85,15 +84,13 @@ static int set_regions(const struct gic_kvm_v3 *v3, struct err *e)
 		if (rc)
 			return err_set_os(
 				e, rc,
-				"GICv3: KVM refuses a redistributor region of %u frames at "
-				"0x%llx",
+				"GICv3: KVM refuses a redistributor region of %u frames at 0x%llx",
 				r->count, (unsigned long long)r->base);
 	}
 	return 0;
 }
 
-/* The order that KVM wants: sizes and addresses, then INIT, then everything else (B-5, C-1, C-3).
- */
+/* The order KVM wants: sizes and addresses, then INIT, then everything else (B-5, C-1, C-3). */
 static int set_up(const struct gic_kvm_v3 *v3, struct err *e)
 {
 	const uint64_t dist = LAYOUT_GICV3_DIST;
@@ -118,8 +115,7 @@ static int set_up(const struct gic_kvm_v3 *v3, struct err *e)
 	return 0;
 }
 
-/* Aff3.Aff2.Aff1.Aff0 in 32 bits: GICR_TYPER's and the device attributes' form, not MPIDR's (C-4).
- */
+/* Aff3.Aff2.Aff1.Aff0 in 32 bits, as in GICR_TYPER and device attributes; not as MPIDR (C-4). */
 static uint32_t packed_affinity(uint64_t mpidr)
 {
 	return (uint32_t)(FIELD_GET(MPIDR_AFF3, mpidr) << 24 |
@@ -152,8 +148,7 @@ static bool is_last_frame(const struct gic_kvm_v3 *v3, unsigned int id)
 	return false;
 }
 
-/* What GICR_TYPER must say of vCPU `id`, in the fields that the guest looks for its own frame by.
- */
+/* What GICR_TYPER must say of vCPU `id`, in the fields by which the guest finds its own frame. */
 static uint64_t expected_typer(const struct gic_kvm_v3 *v3, unsigned int id, uint64_t mpidr)
 {
 	return FIELD_PREP(TYPER_AFFINITY, (uint64_t)packed_affinity(mpidr)) |
@@ -235,8 +230,7 @@ static int v3_set_spi(struct gic *g, uint32_t intid, bool level)
 	return gic_kvm_set_spi(v3->kvm, v3->nr_irqs, intid, level);
 }
 
-/* Binding arm,gic-v3. #address-cells, #size-cells and ranges are for the ITS, a child, and for
- * interrupt-map. */
+/* Binding arm,gic-v3. The cells and ranges are for the ITS, a child, and for interrupt-map. */
 static int v3_describe(const struct gic *g, struct fdt_list *list)
 {
 	const struct gic_kvm_v3 *v3 = container_of(g, const struct gic_kvm_v3, gic);

@@ -18,8 +18,7 @@ struct gunzip {
 	z_stream z;
 };
 
-/* `size`: bytes of the file, which begins at offset 0. Messages begin with a verb: "is cut off …".
- */
+/* `size`: bytes of the file, from offset 0. Messages begin with a verb: "is cut off …". */
 int gunzip_init(struct gunzip *g, int fd, uint64_t size, struct err *e);
 void gunzip_fini(struct gunzip *g);
 

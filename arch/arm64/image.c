@@ -37,8 +37,8 @@ static const struct magic gzip = MAGIC(0, "\x1f\x8b", "");
 /* First match wins: what is surer or more precise comes first. */
 static const struct magic others[] = {
 	MAGIC(0, "\177ELF",
-	      "an ELF file (vmlinux is one; wick takes what `objcopy -O binary` "
-	      "makes of it, which kernels build as Image)"),
+	      "an ELF file (vmlinux is one; wick takes what `objcopy -O binary` makes of it, which "
+	      "kernels build as Image)"),
 	MAGIC(0x202, "HdrS", "an x86 bzImage"),
 	MAGIC(0, "MZ\0\0zimg", "an EFI zboot image (vmlinuz.efi; the Image is compressed inside)"),
 	MAGIC(MAGIC_AT, "RSC\x05", "a RISC-V kernel Image"),
@@ -84,8 +84,7 @@ static void decode_header(const uint8_t *head, struct image_header *ret)
 
 enum image_kind image_parse(const uint8_t *head, size_t n, struct image_header *ret)
 {
-	/* code0 and code1 in front of the header are the kernel's own business: "MZ" or a branch.
-	 */
+	/* code0 and code1, before the header, are the kernel's own business: "MZ" or a branch. */
 	if (n >= HEADER_SIZE && matches(&arm64_image, head, n)) {
 		decode_header(head, ret);
 		return IMAGE_ARM64;

@@ -1,5 +1,4 @@
-/* Names of arm64 vCPU registers in KVM's ONE_REG numbering, and the fields of those that wick
- * reads. */
+/* arm64 vCPU registers in KVM's ONE_REG numbering, and the fields of those that wick reads. */
 #ifndef WICK_ARM64_REGS_H
 #define WICK_ARM64_REGS_H
 

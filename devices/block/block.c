@@ -23,8 +23,7 @@
 
 enum { QUEUE_SIZE = 256, SEG_MAX = QUEUE_SIZE - 2 /* header and status take one each */ };
 
-/* The configuration space up to blk_size; size_max and geometry, whose features are not offered,
- * read 0. */
+/* The configuration space up to blk_size; size_max and geometry are not offered and read 0. */
 #define CONFIG_SIZE offsetof(struct virtio_blk_config, physical_block_exp)
 
 struct blk {
@@ -103,8 +102,7 @@ static const struct request_type *find_type(uint32_t type)
 	return NULL;
 }
 
-/* Header and status byte are off the chain: what is left is data. Returns the status byte's value.
- */
+/* Header and status byte are off the chain: what is left is data. Returns the status byte. */
 static uint8_t run_request(struct blk *b, const struct request *r, struct chain *c)
 {
 	const struct request_type *t = find_type(r->type);
@@ -116,8 +114,7 @@ static uint8_t run_request(struct blk *b, const struct request *r, struct chain 
 	return rc == -EOPNOTSUPP ? VIRTIO_BLK_S_UNSUPP : VIRTIO_BLK_S_IOERR;
 }
 
-/* One chain: a header of 16 bytes, data, a status byte at the very end, cut into buffers anywhere
- * (5.2.6). */
+/* A chain: 16 bytes of header, data, a status byte; cut into buffers anywhere (5.2.6). */
 static int serve(struct virtio_dev *v, struct chain *c, uint32_t *ret_written)
 {
 	struct virtio_blk_outhdr header;

@@ -32,8 +32,7 @@ int disk_write(struct disk *d, struct iov *v, uint64_t sector);
 /* Everything written so far is on stable storage. 0 or -errno. */
 int disk_flush(struct disk *d);
 
-/* The serial number: device and inode numbers in decimal, cut or padded with NULs (not terminated).
- */
+/* The serial number: device and inode in decimal, cut or padded with NULs (not terminated). */
 void disk_id(const struct disk *d, uint8_t ret[DISK_ID_SIZE]);
 
 #endif

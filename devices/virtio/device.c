@@ -89,8 +89,7 @@ static void interrupt(struct virtio_dev *v, enum virtio_event event)
 
 void virtio_config_changed(struct virtio_dev *v)
 {
-	/* Release: pairs with the driver's reading of the generation around the space, through our
-	 * registers. */
+	/* Release: pairs with the transport's acquire, between which the driver reads the space. */
 	atomic_fetch_add_explicit(&v->config_generation, 1, memory_order_release);
 	if (v->status & VIRTIO_CONFIG_S_DRIVER_OK)
 		interrupt(v, VIRTIO_EVENT_CONFIG);
@@ -124,8 +123,7 @@ void virtio_refuse(struct virtio_dev *v, const char *what)
 	pthread_mutex_unlock(&v->lock);
 }
 
-/* --- features ------------------------------------------------------------------------------------
- */
+/* --- features --------------------------------------------------------------------------------- */
 
 uint32_t virtio_get_features(struct virtio_dev *v, uint32_t word)
 {
@@ -158,8 +156,7 @@ static bool can_accept_features(const struct virtio_dev *v)
 	       (v->acked_features & BIT64(VIRTIO_F_VERSION_1));
 }
 
-/* --- status machine ------------------------------------------------------------------------------
- */
+/* --- status machine --------------------------------------------------------------------------- */
 
 static void reset(struct virtio_dev *v)
 {
@@ -184,8 +181,7 @@ static const char *start_queues(struct virtio_dev *v)
 	return NULL;
 }
 
-/* DRIVER_OK is set in any case: the driver has said it, and NEEDS_RESET tells it what came of it.
- */
+/* DRIVER_OK is set in any case: the driver said it, and NEEDS_RESET tells it what came of it. */
 static void activate(struct virtio_dev *v)
 {
 	v->status |= VIRTIO_CONFIG_S_DRIVER_OK;
@@ -211,9 +207,8 @@ static void set_status_bit(struct virtio_dev *v, uint8_t bit)
 {
 	if (bit == VIRTIO_CONFIG_S_DRIVER_OK)
 		activate(v);
-	else if (bit == VIRTIO_CONFIG_S_FEATURES_OK && !can_accept_features(v))
-		refuse(v, "features that were not offered, or no VERSION_1"); /* the bit stays 0
-										 (3.1.1) */
+	else if (bit == VIRTIO_CONFIG_S_FEATURES_OK && !can_accept_features(v)) /* 3.1.1: stays 0 */
+		refuse(v, "features that were not offered, or no VERSION_1");
 	else
 		v->status |= bit;
 }
@@ -254,8 +249,7 @@ void virtio_set_status(struct virtio_dev *v, uint32_t status)
 	pthread_mutex_unlock(&v->lock);
 }
 
-/* --- queue registers and configuration space -----------------------------------------------------
- */
+/* --- queue registers and configuration space -------------------------------------------------- */
 
 uint32_t virtio_queue_max(const struct virtio_dev *v, uint32_t queue)
 {
@@ -342,8 +336,7 @@ void virtio_config_read(struct virtio_dev *v, uint64_t offset, uint8_t *data, un
 	pthread_mutex_unlock(&v->lock);
 }
 
-/* --- queue work ----------------------------------------------------------------------------------
- */
+/* --- queue work ------------------------------------------------------------------------------- */
 
 static bool is_live(const struct virtio_dev *v, const struct queue *q)
 {
@@ -364,8 +357,7 @@ void virtio_kick(struct virtio_dev *v, unsigned int queue)
 
 enum drained { DRAINED_ALL, DRAINED_BATCH, DRAINED_FAILED };
 
-/* Pops and serves until the ring is empty or the batch is full; *served grows by one per request.
- */
+/* Pops and serves until the ring is empty or the batch full; *served grows by one a request. */
 static enum drained drain_batch(struct virtio_dev *v, struct queue *q, virtio_serve_fn serve,
 				unsigned int *served)
 {

@@ -31,15 +31,13 @@ struct virtio_ops {
 	unsigned int nqueues;
 	uint32_t queue_size[VIRTIO_QUEUES_MAX];
 
-	/* DRIVER_OK was set and the queues that are ready have started. vCPU thread. NULL: nothing
-	 * to do. */
+	/* DRIVER_OK was set, the queues that are ready have started. vCPU thread. May be NULL. */
 	int (*activate)(struct virtio_dev *v);
 	/* Forget all requests; queues are stopped behind it. vCPU thread. NULL: nothing to do. */
 	void (*reset)(struct virtio_dev *v);
 	/* The driver has made buffers available in a started queue. VMM thread. */
 	void (*kick)(struct virtio_dev *v, unsigned int queue);
-	/* Frees the device, which is detached from its transport and may be half-built. VMM thread.
-	 */
+	/* Frees the device, which has no transport any more and may be half-built. VMM thread. */
 	void (*destroy)(struct virtio_dev *v);
 };
 
@@ -87,8 +85,7 @@ struct virtio_dev {
 	struct virtio_metrics metrics;
 };
 
-/* --- for kinds -----------------------------------------------------------------------------------
- */
+/* --- for kinds -------------------------------------------------------------------------------- */
 
 /* `features` beside VERSION_1, EVENT_IDX and INDIRECT_DESC, which all devices offer. */
 void virtio_init(struct virtio_dev *v, const struct device_ops *device_ops,
@@ -116,15 +113,13 @@ static inline struct virtio_dev *virtio_from_device(struct device *d)
 typedef int (*virtio_serve_fn)(struct virtio_dev *v, struct chain *c, uint32_t *ret_written);
 void virtio_drain(struct virtio_dev *v, unsigned int queue, virtio_serve_fn serve);
 
-/* The driver broke the rules beyond repair: DEVICE_NEEDS_RESET, and no more work until it resets
- * us. */
+/* The driver broke the rules beyond repair: DEVICE_NEEDS_RESET, no more work until it resets us. */
 void virtio_fail(struct virtio_dev *v, const char *why);
 
 /* v->config was changed (by its owner, with the lock held). */
 void virtio_config_changed(struct virtio_dev *v);
 
-/* --- for transports; each takes the lock
- * ------------------------------------------------------------ */
+/* --- for transports; each takes the lock ------------------------------------------------------ */
 
 uint32_t virtio_get_features(struct virtio_dev *v, uint32_t word);
 void virtio_ack_features(struct virtio_dev *v, uint32_t word, uint32_t bits);

@@ -23,12 +23,10 @@ void iov_add(struct iov *v, void *base, size_t len);
 /* Drops `len` bytes, or all there are, from the front. */
 void iov_skip(struct iov *v, uint64_t len);
 
-/* Copies the first `len` bytes out and drops them. False, and nothing changed, if there are fewer.
- */
+/* Copies the first `len` bytes out and drops them. False, nothing changed: there are fewer. */
 bool iov_get(struct iov *v, void *dst, size_t len);
 
-/* Copies `src` over the first `len` bytes and drops them. False, and nothing changed, if there are
- * fewer. */
+/* Copies `src` over the first `len` bytes, drops them. False, nothing changed: there are fewer. */
 bool iov_put(struct iov *v, const void *src, size_t len);
 
 /* The host address of the last byte, which is dropped; NULL if the run is empty. */

@@ -8,9 +8,10 @@
  * a vCPU that acknowledges an interrupt should not wait for a disk. Order of things, for one used
  * buffer:
  *
- *   device: used->idx (release) | InterruptStatus |= 1 (release) | pulse (a system call, orders all
- * before it) driver: takes the interrupt | reads InterruptStatus | writes InterruptACK (clears;
- * acquire and release) | reads used->idx
+ *   device: used->idx (release) | InterruptStatus |= 1 (release) | pulse (a system call: orders all
+ *           before it)
+ *   driver: takes the interrupt | reads InterruptStatus | writes InterruptACK (clears; acquire and
+ *           release) | reads used->idx
  *
  * If the bit is set again between the driver's read and its ACK, the ACK clears it, and the pulse
  * finds a zero status; the used index was stored before the bit, so the driver sees it after its
@@ -52,14 +53,12 @@ struct virtio_mmio {
 	bool is_on_bus;
 	struct irq_line irq;
 	_Atomic uint32_t interrupt_status; /* enum virtio_event; see the top */
-	/* Selectors: each vCPU may write them, none may tear them; a driver that races with itself
-	 * loses. */
+	/* Selectors: any vCPU may write them, none tears them; a driver that races itself loses. */
 	_Atomic uint32_t device_features_sel, driver_features_sel, queue_sel;
 	struct kick kick[VIRTIO_QUEUES_MAX];
 };
 
-/* --- registers: vCPU threads
- * ---------------------------------------------------------------------- */
+/* --- registers: vCPU threads ------------------------------------------------------------------ */
 
 static uint32_t read_register(struct virtio_mmio *m, uint64_t offset)
 {
@@ -197,8 +196,7 @@ static void mmio_write(void *device, uint64_t offset, const uint8_t *data, unsig
 
 static const struct bus_ops mmio_bus_ops = { .read = mmio_read, .write = mmio_write };
 
-/* --- what the device asks of its transport
- * -------------------------------------------------------- */
+/* --- what the device asks of its transport ---------------------------------------------------- */
 
 static void raise_interrupt(void *transport, enum virtio_event event)
 {
@@ -233,8 +231,7 @@ static int describe(const void *transport, struct fdt_list *list)
 	return 0;
 }
 
-/* --- making and unmaking: VMM thread
- * -------------------------------------------------------------- */
+/* --- making and unmaking: VMM thread ---------------------------------------------------------- */
 
 static void on_kick(void *arg, uint32_t epoll_events)
 {

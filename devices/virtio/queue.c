@@ -5,16 +5,17 @@
  * The rings are shared with a driver on another CPU, and arm64 reorders loads and stores freely, so
  * every access that hands something over says which one of the driver's it pairs with:
  *
- *   avail->idx, load acquire     pairs with the driver's barrier (dmb ishst) before its store of
- * avail->idx: ring entries and descriptors below the index are visible once the index is.
- *   used->idx, store release     pairs with the driver's barrier (dmb ishld) after its load of
- * used->idx: used entry, status byte and data are visible once the index is. (Data that the kernel
- * wrote for us, as in preadv, was written by this CPU in program order, which release covers.) full
- * fence between the store of used->idx and the load of used_event or avail->flags: the driver
- * stores used_event, has a full barrier, and loads used->idx. Without a fence on both sides each
- * could miss the other's store, and the interrupt would be lost. full fence between the store of
- * avail_event or used->flags and the second load of avail->idx: the same, mirrored; the driver
- * stores avail->idx, has a full barrier, loads avail_event.
+ *   avail->idx, load acquire: pairs with the driver's barrier (dmb ishst) before its store of
+ *       avail->idx. Ring entries and descriptors below the index are visible once the index is.
+ *   used->idx, store release: pairs with the driver's barrier (dmb ishld) after its load of
+ *       used->idx. Used entry, status byte and data are visible once the index is. (Data that the
+ *       kernel wrote for us, as in preadv, was written by this CPU in program order, which release
+ *       covers.)
+ *   full fence between the store of used->idx and the load of used_event or avail->flags: the
+ *       driver stores used_event, has a full barrier, and loads used->idx. Without a fence on both
+ *       sides each could miss the other's store, and the interrupt would be lost.
+ *   full fence between the store of avail_event or used->flags and the second load of avail->idx:
+ *       the same, mirrored; the driver stores avail->idx, has a full barrier, loads avail_event.
  *
  * All else is relaxed or plain: ordered by the above, or a hint.
  *
@@ -126,8 +127,7 @@ static struct desc copy_desc(const uint8_t *table, uint32_t index)
 	uint8_t raw[sizeof(struct vring_desc)];
 
 	memcpy(raw, table + (size_t)index * sizeof(raw), sizeof(raw));
-	/* From here on the compiler may only look at the copy: a vCPU can change the original at
-	 * any time. */
+	/* From here on only the copy is looked at: a vCPU can change the original at any time. */
 	__asm__ volatile("" : : "r"(raw) : "memory");
 	return (struct desc){
 		.addr = load_le64(raw + offsetof(struct vring_desc, addr)),
@@ -160,8 +160,7 @@ static int add_buffer(struct queue *q, const struct desc *d, struct chain *c)
 {
 	void *host;
 
-	/* The specification is silent on empty buffers; no driver makes them, and QEMU refuses them
-	 * too. */
+	/* The specification is silent on empty buffers; no driver makes them, QEMU refuses them. */
 	if (d->len == 0)
 		return malformed(q, "buffer of zero bytes");
 	if (mem_slice(q->mem, d->addr, d->len, &host) < 0)

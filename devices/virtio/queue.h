@@ -36,10 +36,9 @@ struct queue {
 	const struct guest_mem *mem; /* NULL: not started */
 	uint32_t max_size;           /* entries; constant */
 	bool has_event_idx, has_indirect;
-	uint16_t next_avail; /* next available entry to take */
-	uint16_t
-		seen_avail; /* driver's index when we last looked: entries below are ours to take */
-	uint16_t next_used; /* next used entry to fill */
+	uint16_t next_avail;    /* next available entry to take */
+	uint16_t seen_avail;    /* driver's index at our last look: below it, entries are ours */
+	uint16_t next_used;     /* next used entry to fill */
 	uint16_t notified_used; /* next_used at the last queue_should_notify */
 	const char *fault;      /* what was wrong with the rings, once a function said so */
 

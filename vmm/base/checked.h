@@ -1,5 +1,4 @@
-/* Arithmetic on untrusted numbers: each helper says true on overflow and then writes nothing
- * useful. */
+/* Arithmetic on untrusted numbers: each says true on overflow and then writes nothing useful. */
 #ifndef WICK_BASE_CHECKED_H
 #define WICK_BASE_CHECKED_H
 

@@ -1,5 +1,4 @@
-/* Little-endian loads and stores at any alignment: guest structures, device registers, file
- * headers. */
+/* Little-endian loads and stores, any alignment: guest structures, registers, file headers. */
 #ifndef WICK_BASE_ENDIAN_H
 #define WICK_BASE_ENDIAN_H
 

@@ -20,8 +20,7 @@ int err_set_os(struct err *e, int rc, const char *fmt, ...) __attribute__((forma
 /* Puts text in front of a message that a lower layer wrote. Returns `rc`. */
 int err_prefix(struct err *e, int rc, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
-/* "No such file or directory (os error 2)" for `errnum` = ENOENT: the wording Firecracker's clients
- * match. */
+/* For ENOENT: "No such file or directory (os error 2)", the wording Firecracker's clients match. */
 const char *err_os_text(int errnum, char *buf, size_t size);
 
 #endif

@@ -15,15 +15,15 @@ ssize_t io_pread_full(int fd, void *buf, size_t len, uint64_t offset);
 int io_write_full(int fd, const void *buf, size_t len);
 int io_pwrite_full(int fd, const void *buf, size_t len, uint64_t offset);
 
-/* Adds one to an eventfd; a counter at its limit is already signalled, which is success. 0 or
- * -errno. */
+/* Adds one to an eventfd; one at its limit is signalled already: success. 0 or -errno. */
 int io_event_signal(int fd);
-/* Takes the counter of a non-blocking eventfd down to zero. Returns true if it had been signalled.
- */
+/* Takes the counter of a non-blocking eventfd down to zero. True if it had been signalled. */
 bool io_event_drain(int fd);
 
-/* Reads a whole file of at most `max` bytes into fresh memory (a NUL is put behind it, not
- * counted). */
+/*
+ * Reads a whole file of at most `max` bytes into fresh memory; a NUL stands behind it, not counted.
+ * 0 or -errno; -EFBIG: it is longer. *ret is the caller's to free.
+ */
 int io_read_file(const char *path, size_t max, char **ret, size_t *ret_len);
 
 #endif

@@ -1,5 +1,4 @@
-/* Device-tree wishes as data (struct fdt_desc, struct fdt_list). VMM thread, while the machine is
- * built. */
+/* Device-tree wishes as data (fdt_desc, fdt_list). VMM thread, while the machine is built. */
 #include "vmm/core/fdt_desc.h"
 
 #include <assert.h>

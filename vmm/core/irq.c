@@ -50,8 +50,8 @@ void irq_line_fini(struct irq_line *line)
 	if (!line->chip)
 		return;
 	if (line->event_fd >= 0)
-		(void)kvm_irqfd(line->chip->kvm, line->gsi, line->event_fd,
-				false); /* closing does it too */
+		/* Should it fail: closing does it, too. */
+		(void)kvm_irqfd(line->chip->kvm, line->gsi, line->event_fd, false);
 	close_fd(&line->event_fd);
 	line->chip = NULL;
 }

@@ -49,16 +49,15 @@ static const struct {
 static int open_error(int rc, struct err *e)
 {
 	if (rc == -EACCES)
-		return err_set_os(
-			e, rc,
-			"Cannot open /dev/kvm for reading and writing (add this user to the "
-			"group that owns it, often kvm, or give access with setfacl -m u:$USER:rw "
-			"/dev/kvm)");
+		return err_set_os(e, rc,
+				  "Cannot open /dev/kvm for reading and writing (add this user to "
+				  "the group that owns it, often kvm, or give access with setfacl "
+				  "-m u:$USER:rw /dev/kvm)");
 	if (rc == -ENOENT)
 		return err_set_os(
 			e, rc,
-			"Cannot open /dev/kvm (this host has no KVM: it needs an arm64 CPU "
-			"booted at EL2 and a kernel with CONFIG_KVM; in a jail, make the node)");
+			"Cannot open /dev/kvm (this host has no KVM: it needs an arm64 CPU booted "
+			"at EL2 and a kernel with CONFIG_KVM; in a jail, make the node)");
 	return err_set_os(e, rc, "Cannot open /dev/kvm");
 }
 
@@ -92,11 +91,10 @@ int kvm_create_vm(struct kvm *k, unsigned int ipa_bits, struct err *e)
 	if (ipa_bits > 40) {
 		int limit = kvm_check_cap(k, KVM_CAP_ARM_VM_IPA_SIZE);
 		if (limit < (int)ipa_bits)
-			return err_set(
-				e, -E2BIG,
-				"The memory size needs %u physical address bits, this host gives a "
-				"guest at most %d",
-				ipa_bits, limit > 0 ? limit : 40);
+			return err_set(e, -E2BIG,
+				       "The memory size needs %u physical address bits, this host "
+				       "gives a guest at most %d",
+				       ipa_bits, limit > 0 ? limit : 40);
 		type = KVM_VM_TYPE_ARM_IPA_SIZE(ipa_bits);
 	}
 	int fd = kvm_ioctl_value(k->sys_fd, KVM_CREATE_VM, type);

@@ -53,8 +53,7 @@ int kvm_vcpu_run(const struct kvm_vcpu *v);
 /* KVM_GET/SET_ONE_REG; `value` has as many bytes as the id's size field says (at most 256). */
 int kvm_vcpu_get_reg(const struct kvm_vcpu *v, uint64_t id, void *value);
 int kvm_vcpu_set_reg(const struct kvm_vcpu *v, uint64_t id, const void *value);
-/* Makes the guest take a synchronous external abort for the access that exited (gic.md A-14, A-15).
- */
+/* The guest takes a synchronous external abort for the access that exited (gic.md ). */
 int kvm_vcpu_inject_abort(const struct kvm_vcpu *v);
 
 /* KVM_CREATE_DEVICE_TEST: can this type (KVM_DEV_TYPE_*) be made? 0 or -ENODEV. */

@@ -22,8 +22,7 @@ struct loop {
 	int control_fd; /* those of loop_add_control once more */
 	bool is_frozen; /* control_fd is waited on */
 	struct loop_event stop_event;
-	_Atomic int
-		stop_code; /* NOT_STOPPED, or the code; written before the eventfd's write (release) */
+	_Atomic int stop_code; /* NOT_STOPPED, or the code; stored before stop_event is signalled */
 	struct epoll_event due[BATCH]; /* the batch being dispatched */
 	int ndue;
 };

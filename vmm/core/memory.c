@@ -50,8 +50,7 @@ static int map_aligned(uint64_t size, enum mem_pages pages, uint8_t **ret)
 	const int flags = MAP_PRIVATE | MAP_ANONYMOUS;
 
 	if (pages == MEM_PAGES_HUGETLB_2M) {
-		/* Reserved, not faulted in: a pool that is too small is an error now, not a SIGBUS
-		 * later. */
+		/* Reserved, not faulted in: a small pool is an error now, not a SIGBUS later. */
 		void *p =
 			mmap(NULL, size, prot, flags | MAP_HUGETLB | (21 << MAP_HUGE_SHIFT), -1, 0);
 		if (p == MAP_FAILED)
@@ -102,8 +101,8 @@ int mem_create(const struct mem_range *ranges, unsigned int n, enum mem_pages pa
 	/* Advice only: hosts without transparent huge pages answer EINVAL and run as well. */
 	if (pages == MEM_PAGES_THP)
 		(void)madvise(m->map, total, MADV_HUGEPAGE);
-	(void)madvise(m->map, total,
-		      MADV_DONTDUMP); /* a core dump is no place for a guest's memory */
+	/* A core dump is no place for a guest's memory. */
+	(void)madvise(m->map, total, MADV_DONTDUMP);
 	*ret = m;
 	return 0;
 }
