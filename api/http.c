@@ -363,6 +363,8 @@ int http_reader_create(size_t max_payload, struct http_reader **ret)
 	struct http_reader *r = calloc(1, sizeof(*r));
 	if (!r)
 		return -ENOMEM;
+	/* The library's own limit, for all parsers: off. Lines are limited here, their number is not. */
+	http_parser_set_max_header_size(UINT32_MAX);
 	r->max_payload = max_payload;
 	begin_request(r);
 	*ret = r;
