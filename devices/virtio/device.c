@@ -357,13 +357,19 @@ void virtio_kick(struct virtio_dev *v, unsigned int queue)
 
 enum drained { DRAINED_ALL, DRAINED_BATCH, DRAINED_FAILED };
 
-/* Pops and serves until the ring is empty or the batch full; *served grows by one a request. */
+/* What a batch has served so far: counted over all of a virtio_drain, however often it looks again. */
+struct batch {
+	unsigned int requests;
+	uint64_t bytes;
+};
+
+/* Pops and serves until the ring is empty or the batch full. */
 static enum drained drain_batch(struct virtio_dev *v, struct queue *q, virtio_serve_fn serve,
-				unsigned int *served)
+				struct batch *b)
 {
 	struct chain *c = &v->chain;
 
-	for (uint64_t bytes = 0; *served < BATCH_REQUESTS && bytes < BATCH_BYTES; ++*served) {
+	for (; b->requests < BATCH_REQUESTS && b->bytes < BATCH_BYTES; b->requests++) {
 		int rc = queue_pop(q, c);
 		if (rc == 0)
 			return DRAINED_ALL;
@@ -371,7 +377,7 @@ static enum drained drain_batch(struct virtio_dev *v, struct queue *q, virtio_se
 			virtio_fail(v, q->fault);
 			return DRAINED_FAILED;
 		}
-		bytes += c->readable.bytes + c->writable.bytes;
+		b->bytes += c->readable.bytes + c->writable.bytes;
 		uint32_t written = 0;
 		if (serve(v, c, &written) < 0)
 			return DRAINED_FAILED;
@@ -383,15 +389,15 @@ static enum drained drain_batch(struct virtio_dev *v, struct queue *q, virtio_se
 void virtio_drain(struct virtio_dev *v, unsigned int queue, virtio_serve_fn serve)
 {
 	struct queue *q = &v->queue[queue];
-	unsigned int served = 0;
+	struct batch b = { 0 };
 	enum drained end;
 
 	queue_disable_kicks(q);
 	do {
-		end = drain_batch(v, q, serve, &served);
+		end = drain_batch(v, q, serve, &b);
 	} while (end == DRAINED_ALL && queue_enable_kicks(q));
 
-	if (served == 0)
+	if (b.requests == 0)
 		metric_add(&v->metrics.no_avail_buffer, 1);
 	if (queue_should_notify(q))
 		interrupt(v, VIRTIO_EVENT_USED);

@@ -7,6 +7,7 @@
 #include <linux/virtio_config.h>
 #include <linux/virtio_mmio.h>
 #include <linux/virtio_ring.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "devices/rng.h"
@@ -278,6 +279,90 @@ Test(virtio_device, one_interrupt_for_a_batch)
 	cr_expect_eq(virtq_used_idx(&r.q), 16);
 	cr_expect_eq(metric_get(&metrics(&r)->interrupt_count), 1);
 	machine_fini(&r.m);
+}
+
+/* A device whose guest has one more request for it, from another vCPU, whenever it has served one. */
+struct busy {
+	struct virtio_dev virtio; /* first: the registry's and the transport's handle */
+	struct virtq *q;
+	unsigned int left; /* requests still to come */
+};
+
+static int serve_and_ask_again(struct virtio_dev *v, struct chain *c, uint32_t *ret_written)
+{
+	struct busy *b = container_of(v, struct busy, virtio);
+	*ret_written = (uint32_t)c->writable.bytes;
+	if (b->left > 0 && b->left--)
+		virtq_offer(b->q, 0);
+	return 0;
+}
+
+static void busy_kick(struct virtio_dev *v, unsigned int queue)
+{
+	virtio_drain(v, queue, serve_and_ask_again);
+}
+
+static void busy_destroy(struct virtio_dev *v)
+{
+	virtio_fini(v);
+	free(container_of(v, struct busy, virtio));
+}
+
+static const struct device_ops busy_device_ops;
+
+static int busy_create(const struct device_env *env, const void *config, struct device **ret,
+		       struct err *e)
+{
+	static const struct virtio_ops ops = { .name = "busy",
+					       .type = 4,
+					       .nqueues = 1,
+					       .queue_size = { 256 },
+					       .kick = busy_kick,
+					       .destroy = busy_destroy };
+	struct busy *b = calloc(1, sizeof(*b));
+	cr_assert(b);
+	b->left = *(const unsigned int *)config;
+	virtio_init(&b->virtio, &busy_device_ops, &ops, env, 0);
+	*ret = &b->virtio.device;
+	return virtio_attach(&b->virtio, e);
+}
+
+static const struct device_ops busy_device_ops = { .kind = "busy",
+						   .create = busy_create,
+						   .describe = virtio_describe,
+						   .destroy = virtio_destroy,
+						   .resume = virtio_resume };
+
+/* Other devices, the API and a pause wait for the VMM thread that long. */
+Test(virtio_device, a_batch_is_bounded_also_for_a_guest_that_adds_while_it_is_served)
+{
+	static const struct {
+		const char *claim;
+		uint32_t bytes;
+		unsigned int requests, kicks;
+	} rows[] = {
+		{ "in bytes", 20 * MIB, 64, 32 },
+		{ "in requests", 8, 1024, 4 },
+	};
+	for (unsigned int i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct rig r;
+		const unsigned int more = rows[i].requests - 1;
+		machine_init(&r.m);
+		machine_plug(&r.m, &busy_device_ops, &more);
+		virtq_init(&r.q, r.m.mem, RINGS, 16);
+		container_of(virtio_from_device(r.m.device), struct busy, virtio)->q = &r.q;
+		machine_bring_up(&r.m, VERSION, &r.q);
+		virtq_desc(&r.q, 0, DESC(BUFFER, rows[i].bytes, VRING_DESC_F_WRITE, 0));
+		virtq_offer(&r.q, 0);
+		machine_kick(&r.m, 0);
+		for (unsigned int n = 0; n < rows[i].requests; n++) /* each takes a turn at most */
+			machine_settle(&r.m);
+		cr_expect_eq(virtq_used_idx(&r.q), rows[i].requests, "%s", rows[i].claim);
+		uint64_t kicks = metric_get(&metrics(&r)->queue_event_count);
+		cr_expect_geq(kicks, rows[i].kicks, "%s: %u kicks", rows[i].claim,
+			      (unsigned int)kicks);
+		machine_fini(&r.m);
+	}
 }
 
 Test(virtio_device, a_configuration_change_moves_the_generation)
