@@ -6,13 +6,16 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "devices/serial.h"
 #include "vmm/base/bits.h"
+#include "vmm/base/clock.h"
 #include "vmm/base/log.h"
 #include "vmm/exit_codes.h"
 
@@ -81,11 +84,34 @@ static void on_fatal(int number, siginfo_t *info, void *context)
 	_exit(EXIT_CODE_UNEXPECTED);
 }
 
+enum { PIPE_LINES = 10 };
+#define PIPE_WINDOW_NS UINT64_C(5000000000)
+
+/*
+ * As log_guest's budget, without its lock: a guest raises SIGPIPE with each line it prints once the
+ * console's reader has left. Relaxed: a line more or less where two threads begin a window at once.
+ */
+static bool may_log_pipe(void)
+{
+	static _Atomic uint64_t window_ns;
+	static _Atomic unsigned int lines;
+	const uint64_t now = clock_monotonic_ns();
+	uint64_t start = atomic_load_explicit(&window_ns, memory_order_relaxed);
+
+	if (now - start >= PIPE_WINDOW_NS &&
+	    atomic_compare_exchange_strong(&window_ns, &start, now))
+		atomic_store_explicit(&lines, 0, memory_order_relaxed);
+	return atomic_fetch_add_explicit(&lines, 1, memory_order_relaxed) < PIPE_LINES;
+}
+
 static void on_pipe(int number, siginfo_t *info, void *context)
 {
+	const int interrupted = errno; /* whoever is interrupted may be about to look at it */
 	(void)number;
 	(void)context;
-	log_signal("Received signal ", info);
+	if (may_log_pipe())
+		log_signal("Received signal ", info);
+	errno = interrupted;
 }
 
 /* SA_RESETHAND has put the default back: raising again kills us the way the parent expects. */

@@ -282,6 +282,32 @@ Test(signals, sigpipe_is_logged_only)
 	cr_expect(strstr(c.text, "] and on it goes\n"), "%s", c.text);
 }
 
+/* A guest's console whose reader has left raises it with every line the guest prints. */
+static void write_often_to_a_broken_pipe(int arg)
+{
+	int p[2];
+	if (pipe(p) < 0 || close(p[0]) < 0)
+		_exit(98);
+	for (int i = 0; i < arg; i++)
+		if (write(p[1], "x", 1) != -1 || errno != EPIPE)
+			_exit(97);
+	errno = ENOTTY;
+	if (raise(SIGPIPE) != 0 || errno != ENOTTY)
+		_exit(96);
+}
+
+Test(signals, a_flood_of_sigpipe_does_not_fill_the_log)
+{
+	struct child c;
+	unsigned int lines = 0;
+	child_start(&c, write_often_to_a_broken_pipe, 100);
+	child_end(&c);
+	cr_expect(WIFEXITED(c.status) && WEXITSTATUS(c.status) == 77, "status 0x%x", c.status);
+	for (const char *p = c.text; (p = strstr(p, "Received signal 13")); p++)
+		lines++;
+	cr_expect_eq(lines, 10, "%u lines for 101 signals", lines);
+}
+
 /* Its handler must not write to the pipe that raised it: that would raise it again, for ever. */
 static void log_to_a_broken_stdout(int arg)
 {
