@@ -3,11 +3,14 @@
  * main thread becomes the VMM thread. This file alone may name every layer.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <malloc.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
 
 #include "api/config_file.h"
 #include "api/server.h"
@@ -211,10 +214,23 @@ static enum exit_code wick_main(int argc, char **argv, uint64_t start_us)
 	return code;
 }
 
+/*
+ * A launcher may have closed stdin, stdout or stderr. The next descriptors to be opened, KVM's among them, would
+ * take their numbers, and the log would write into those: so something harmless holds the places. An epoll
+ * instance answers every read and write with EINVAL, and unlike /dev/null it is there in any jail.
+ */
+static void occupy_standard_fds(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0)
+			(void)epoll_create1(0); /* the lowest free number: this one */
+}
+
 int main(int argc, char **argv)
 {
 	const uint64_t start_us = clock_monotonic_us();
 
+	occupy_standard_fds();
 	/* One heap for all threads: each arena more is memory per VM. */
 	(void)mallopt(M_ARENA_MAX, 1);
 	enum exit_code code = wick_main(argc, argv, start_us);

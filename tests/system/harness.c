@@ -177,7 +177,7 @@ static _Noreturn void become_wick(const struct wick *w, const struct start_optio
 	dup2(e->in, 0);
 	dup2(e->out, 1);
 	dup2(e->err, 2);
-	syscall(SYS_close_range, 3u, ~0u, 0u);
+	syscall(SYS_close_range, o->has_no_stdio ? 0u : 3u, ~0u, 0u);
 	for (; *args && n < ARRAY_SIZE(argv) - 1; args++)
 		argv[n++] = *args;
 	sigset_t none;

@@ -52,9 +52,10 @@ const char *sha256_of(const char *path);
 
 /* How the next wick is started; zero: as root, with the harness's own limits. */
 struct start_options {
-	const char *dir; /* start there instead of in a new folder */
-	uid_t uid;       /* 0: as we are */
-	bool has_no_dev; /* sees an empty /dev; only root can do that */
+	const char *dir;   /* start there instead of in a new folder */
+	uid_t uid;         /* 0: as we are */
+	bool has_no_dev;   /* sees an empty /dev; only root can do that */
+	bool has_no_stdio; /* descriptors 0 to 2 are closed */
 };
 
 /* `args` without argv[0], NULL at the end. Runs in a new folder; a relative path in args is in it. */

@@ -169,6 +169,28 @@ static void expect_socket_refused(const char *dir)
 		"Failed to open the API socket at: api.sock. Check that it is not already used.");
 }
 
+/* Their numbers would go to KVM's or the loop's descriptors, and the log would be written into those. */
+Test(process, closed_standard_descriptors_are_occupied)
+{
+	const struct start_options o = { .dir = make_dir(), .has_no_stdio = true };
+	struct wick *w = wick_start_with(
+		&o, (const char *const[]){ "--api-sock", "api.sock", "--log-path", "log", NULL });
+	char target[64];
+
+	wick_wait_api(w);
+	expect_http(w, "GET", "/", NULL, 200);
+	for (int fd = 0; fd <= 2; fd++) {
+		ssize_t n =
+			readlink(format("/proc/%d/fd/%d", w->pid, fd), target, sizeof(target) - 1);
+		check(w, n > 0, "descriptor %d is not open", fd);
+		target[n] = '\0';
+		check(w, strcmp(target, "anon_inode:[eventpoll]") == 0, "descriptor %d is %s", fd,
+		      target);
+	}
+	wick_signal(w, SIGTERM);
+	check(w, wick_wait_exit(w) == 1000 + SIGTERM, "it did not end by SIGTERM");
+}
+
 Test(process, socket_in_use_is_refused_and_its_owner_goes_on)
 {
 	struct wick *w = start_api();
