@@ -17,6 +17,7 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -51,7 +52,7 @@ const char *log_level_name(enum log_level level)
 
 static struct {
 	pthread_mutex_t lock;
-	_Atomic int fd; /* stdout until a path is given */
+	_Atomic int fd; /* stdout, or our own way to it, until a path is given */
 	_Atomic int level;
 	bool show_level, show_origin;
 	char id[65];
@@ -66,10 +67,26 @@ static struct {
 
 static _Thread_local char thread_name[16] = "main";
 
+/*
+ * stdout as a description of our own, non-blocking; -1 where it cannot be had (no /proc, a socket, another
+ * user's terminal) or is not wanted: a file never blocks and keeps the offset that others write at, too.
+ */
+static int reopen_stdout(void)
+{
+	struct stat st;
+	if (fstat(STDOUT_FILENO, &st) < 0 || (!S_ISFIFO(st.st_mode) && !S_ISCHR(st.st_mode)))
+		return -1;
+	return open("/proc/self/fd/1", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+}
+
 void log_init(const char *id)
 {
+	cleanup_close int fd = reopen_stdout();
+
 	pthread_mutex_lock(&log_state.lock);
 	(void)snprintf(log_state.id, sizeof(log_state.id), "%s", id);
+	if (fd >= 0 && atomic_load(&log_state.fd) == STDOUT_FILENO)
+		atomic_store(&log_state.fd, take_fd(&fd));
 	pthread_mutex_unlock(&log_state.lock);
 }
 
@@ -83,8 +100,8 @@ int log_configure(const struct log_config *config, struct err *e)
 {
 	cleanup_close int fd = -1;
 	if (config->has_log_path) {
-		fd = open(config->log_path, O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK | O_CLOEXEC,
-			  0644);
+		fd = open(config->log_path,
+			  O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0644);
 		/* A FIFO nobody reads yet: opened for both ways it waits for its reader. */
 		if (fd < 0 && errno == ENXIO)
 			fd = open(config->log_path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
@@ -150,8 +167,9 @@ static size_t put_head(char *buf, size_t size, enum log_level level, const char 
 }
 
 /*
- * Would a write to `fd` neither block (stdout is the user's own description and stays blocking) nor
- * raise SIGPIPE (its handler logs, too: it would never come to an end)? Async-signal-safe.
+ * Would a write to `fd` neither block (stdout itself is the user's own description and stays blocking) nor
+ * raise SIGPIPE (its handler logs, too: it would never come to an end)? Async-signal-safe. For a terminal it is no
+ * promise, it says yes with room for a byte; and another writer may be faster: so log_init looks for better.
  */
 static bool can_write(int fd)
 {

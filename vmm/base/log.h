@@ -30,7 +30,10 @@ struct log_config {
 	char module[256]; /* only call sites whose file path starts with it; "" : all */
 };
 
-/* `id` is copied (the microVM id). Until then lines say "anonymous-instance". Main thread, once. */
+/*
+ * `id` is copied (the microVM id). Until then lines say "anonymous-instance". A stdout that could block is opened
+ * anew, non-blocking. Main thread, once.
+ */
 void log_init(const char *id);
 
 /*
