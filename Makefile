@@ -52,6 +52,7 @@ LIBS := $(if $(SAN),-Wl$(comma)-Bstatic) -lfdt -ljansson -lhttp_parser -lz $(if 
 SRCS := $(sort $(wildcard vmm/*.c vmm/*/*.c devices/*.c devices/*/*.c arch/arm64/*.c api/*.c))
 OBJS := $(SRCS:%.c=$(O)/%.o)
 
+# Set-up comes first, and only a make that starts behind it sees what it installed: hence $(SUBMAKE), of this same file.
 .PHONY: all
 all: setup-build
 	$(Q)$(SUBMAKE) $(O)/wick
@@ -59,6 +60,13 @@ all: setup-build
 .PHONY: setup-build
 setup-build:
 	@tools/setup build
+
+# These files change when the text does, and with it all that was made from it: SAN=, a version, a source that is gone.
+$(O).flags: export TEXT = $(ARM64_CC) $(CPPFLAGS) $(ARM64_CFLAGS) $(ARM64_LDFLAGS) $(LIBS) $(SRCS)
+$(U).flags: export TEXT = $(NATIVE_CC) $(CPPFLAGS) $(UNIT_CFLAGS) $(LIBS) $(UNIT_LIB_SRCS)
+$(O).flags $(U).flags: FORCE
+	@mkdir -p $(@D); printf '%s\n' "$$TEXT" | cmp -s - $@ || printf '%s\n' "$$TEXT" > $@
+.PHONY: FORCE
 
 $(O)/wick.debug: $(OBJS)
 	@printf '  LD   %s\n' $@
@@ -68,7 +76,7 @@ $(O)/wick: $(O)/wick.debug
 	@printf '  STRIP %s\n' $@
 	$(Q)$(ARM64_STRIP) -o $@ $<
 
-$(O)/%.o: %.c
+$(O)/%.o: %.c $(O).flags
 	$(Q)mkdir -p $(@D); printf '  CC   %s\n' $<
 	$(Q)$(ARM64_CC) $(CPPFLAGS) $(ARM64_CFLAGS) -c -o $@ $<
 
@@ -89,7 +97,7 @@ $(U)/include/.stamp:
 	$(Q)ln -sf $(foreach h,kvm.h ptrace.h sve_context.h hwcap.h,$(ARM64_ASM)/$(h)) $(U)/include/asm/
 	$(Q)touch $@
 
-$(U)/%.o: %.c | $(U)/include/.stamp
+$(U)/%.o: %.c $(U).flags | $(U)/include/.stamp
 	$(Q)mkdir -p $(@D); printf '  CC   %s (unit)\n' $<
 	$(Q)$(NATIVE_CC) $(CPPFLAGS) $(UNIT_CFLAGS) -c -o $@ $<
 
@@ -148,6 +156,7 @@ devhost:
 
 .PHONY: guest
 guest:
+	@tools/setup devhost
 	@tools/mkguest
 
 .PHONY: demo
@@ -190,6 +199,6 @@ distclean:
 
 .PHONY: clean
 clean:
-	rm -rf $(O) $(U) build/style
+	rm -rf $(O) $(U) $(O).flags $(U).flags build/demo build/bench build/style
 
--include $(OBJS:.o=.d) $(UNIT_LIB_OBJS:.o=.d) $(UNIT_SRCS:%.c=$(U)/%.d)
+-include $(OBJS:.o=.d) $(UNIT_LIB_OBJS:.o=.d) $(UNIT_SRCS:%.c=$(U)/%.d) $(patsubst %.c,$(U)/%.d,$(wildcard tests/fuzz/*.c))

@@ -7,14 +7,13 @@ $(O)/bench/meter: $(BENCH_OBJS)
 	$(Q)mkdir -p $(@D); printf '  LD   %s\n' $@
 	$(Q)$(ARM64_CC) -static -s -o $@ $(BENCH_OBJS)
 
-.PHONY: bench bench-quick setup-bench
-setup-bench:
-	@tools/setup build devhost
-
-bench: setup-bench all guest $(O)/bench/meter
+.PHONY: bench bench-quick
+bench: all devhost guest
+	$(Q)$(SUBMAKE) $(O)/bench/meter
 	@tools/bench
 
-bench-quick: setup-bench all guest $(O)/bench/meter
+bench-quick: all devhost guest
+	$(Q)$(SUBMAKE) $(O)/bench/meter
 	@tools/bench --quick
 
 -include $(BENCH_OBJS:.o=.d)
