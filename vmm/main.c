@@ -16,6 +16,7 @@
 #include "api/server.h"
 #include "devices/serial.h"
 #include "vmm/args.h"
+#include "vmm/base/bits.h"
 #include "vmm/base/clock.h"
 #include "vmm/base/log.h"
 #include "vmm/control.h"
@@ -85,7 +86,7 @@ static int check_numbers(const struct args *a, struct err *e)
 					    ARG_PARENT_CPU_TIME_US, ARG_HTTP_API_MAX_PAYLOAD_SIZE };
 	uint64_t value;
 
-	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
 		if (!a->value[numbers[i]])
 			continue;
 		int rc = args_u64(a, numbers[i], &value, e);

@@ -14,8 +14,7 @@
 #include "vmm/base/cleanup.h"
 #include "vmm/base/io.h"
 #include "vmm/base/log.h"
-
-enum { EXIT_OK = 0 };
+#include "vmm/exit_codes.h"
 
 /* A vCPU cannot go on: stop the others, keep process and API alive (gic.md A-16). */
 static void on_failure(void *arg, uint32_t events)
@@ -127,7 +126,7 @@ static void on_system_event(void *arg, uint32_t type)
 	struct vm *vm = arg;
 	log_info("The guest asked for a %s, the microVM ends.",
 		 psci_event_name(psci_event_of(type)));
-	loop_stop(vm->loop, EXIT_OK);
+	loop_stop(vm->loop, EXIT_CODE_OK);
 }
 
 static void on_vcpu_failed(void *arg, unsigned int id, const char *reason)
