@@ -90,9 +90,9 @@ static int step_bus(struct vm *vm, struct err *e)
 static int step_vcpus(struct vm *vm, struct err *e)
 {
 	const unsigned int n = vm->config.machine.vcpu_count;
-	int limit = kvm_check_cap(&vm->kvm, KVM_CAP_MAX_VCPUS);
-	if ((int)n > limit)
-		return err_set(e, -EINVAL, "vcpu_count is %u, this host's KVM allows at most %d", n,
+	const unsigned int limit = (unsigned int)kvm_check_cap(&vm->kvm, KVM_CAP_MAX_VCPUS);
+	if (n > limit)
+		return err_set(e, -EINVAL, "vcpu_count is %u, this host's KVM allows at most %u", n,
 			       limit);
 	vm->mpidr = calloc(n, sizeof(vm->mpidr[0]));
 	if (!vm->mpidr)

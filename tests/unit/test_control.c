@@ -260,6 +260,19 @@ Test(control, without_kvm_the_machine_can_still_be_configured)
 	cr_expect_eq(vm->config.machine.vcpu_count, 2);
 }
 
+Test(control, a_vcpu_count_that_only_the_start_can_judge_is_refused_there)
+{
+	fake_kvm_fail("kvm_open", 1, EACCES);
+	fill(&req, VM_PUT_MACHINE);
+	req.in.machine.value.vcpu_count = 0x80000001;
+	vm_execute(vm, &req);
+	cr_assert_eq(req.rc, 0, "%s", req.err.text);
+	must(VM_PUT_BOOT_SOURCE);
+	cr_expect_eq(execute(VM_START), -EINVAL);
+	cr_expect(strstr(req.err.text, "vcpu_count is 2147483649, this host's KVM allows"), "%s",
+		  req.err.text);
+}
+
 Test(control, boot_source_is_opened_at_once_and_all_or_nothing)
 {
 	static const struct {
