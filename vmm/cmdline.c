@@ -11,6 +11,18 @@
 static const char default_args[] = "reboot=k panic=1 nomodule 8250.nr_uarts=0 i8042.noaux "
 				   "i8042.nomux i8042.dumbkbd swiotlb=noforce";
 
+/* `lowest`: 0x20, or 0x21 where a space would begin another word. */
+static int check_bytes(const char *what, const char *text, unsigned char lowest, struct err *e)
+{
+	for (size_t i = 0; text[i]; i++)
+		if ((unsigned char)text[i] < lowest || (unsigned char)text[i] > 0x7e)
+			return err_set(e, -EINVAL,
+				       "The kernel command line is invalid: %s has byte 0x%02x at "
+				       "position %zu, only printable ASCII can be passed on",
+				       what, (unsigned char)text[i], i);
+	return 0;
+}
+
 int cmdline_check(const char *boot_args, struct err *e)
 {
 	size_t len = strlen(boot_args);
@@ -19,14 +31,7 @@ int cmdline_check(const char *boot_args, struct err *e)
 			       "The kernel command line is invalid: boot_args has %zu bytes, at "
 			       "most %u fit",
 			       len, LAYOUT_CMDLINE_MAX - 1);
-	for (size_t i = 0; i < len; i++)
-		if ((unsigned char)boot_args[i] < 0x20 || (unsigned char)boot_args[i] > 0x7e)
-			return err_set(
-				e, -EINVAL,
-				"The kernel command line is invalid: boot_args has byte 0x%02x at "
-				"position %zu, only printable ASCII can be passed on",
-				(unsigned char)boot_args[i], i);
-	return 0;
+	return check_bytes("boot_args", boot_args, 0x20, e);
 }
 
 bool cmdline_has_console(const char *cmdline)
@@ -58,7 +63,10 @@ static void append(struct line *l, const char *fmt, ...)
 int cmdline_build(const struct vm_config *config, char *buf, size_t size, struct err *e)
 {
 	const char *args = config->boot.has_boot_args ? config->boot.boot_args : default_args;
+	const struct block_config *root = config->ndrives ? &config->drives[0] : NULL;
 	int rc = cmdline_check(args, e);
+	if (rc == 0 && root && root->is_root_device && root->has_partuuid)
+		rc = check_bytes("partuuid", root->partuuid, 0x21, e);
 	if (rc < 0)
 		return rc;
 	struct line l = { .buf = buf,
@@ -67,7 +75,6 @@ int cmdline_build(const struct vm_config *config, char *buf, size_t size, struct
 	if (args[0])
 		append(&l, "%s", args);
 	append(&l, "pci=off");
-	const struct block_config *root = config->ndrives ? &config->drives[0] : NULL;
 	if (root && root->is_root_device) {
 		if (root->has_partuuid)
 			append(&l, "root=PARTUUID=%s", root->partuuid);

@@ -151,6 +151,33 @@ Test(cmdline, check_names_the_byte_and_its_place)
 	}
 }
 
+/* It comes from another request than boot_args, and is checked as they are. */
+Test(cmdline, a_partuuid_is_one_printable_word)
+{
+	static const struct {
+		const char *partuuid;
+		int want;
+		const char *text;
+	} rows[] = {
+		{ UUID, 0, "" },
+		{ "a b", -EINVAL, "partuuid has byte 0x20 at position 1" },
+		{ "a\n", -EINVAL, "partuuid has byte 0x0a at position 1" },
+		{ "\xc3\xa9", -EINVAL, "partuuid has byte 0xc3 at position 0" },
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct block_config root = { .is_root_device = true, .has_partuuid = true };
+		static struct vm_config c;
+		char buf[LAYOUT_CMDLINE_MAX];
+		struct err e = { "" };
+		vm_config_init(&c);
+		c.drives = &root;
+		c.ndrives = 1;
+		(void)snprintf(root.partuuid, sizeof(root.partuuid), "%s", rows[i].partuuid);
+		cr_expect_eq(cmdline_build(&c, buf, sizeof(buf), &e), rows[i].want, "row %zu", i);
+		cr_expect(strstr(e.text, rows[i].text), "row %zu: %s", i, e.text);
+	}
+}
+
 Test(cmdline, consoles)
 {
 	cr_expect(cmdline_has_console("console=ttyS0"));
