@@ -10,6 +10,7 @@
 #include <sys/random.h>
 
 #include "devices/virtio/device.h"
+#include "devices/virtio/transport.h"
 #include "vmm/base/bits.h"
 
 enum { QUEUE_SIZE = 256 };

@@ -16,6 +16,7 @@
 
 #include "devices/block/disk.h"
 #include "devices/virtio/device.h"
+#include "devices/virtio/transport.h"
 #include "vmm/base/bits.h"
 #include "vmm/base/checked.h"
 #include "vmm/base/endian.h"

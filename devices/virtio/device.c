@@ -15,7 +15,6 @@
 #include <linux/virtio_ring.h>
 #include <string.h>
 
-#include "devices/virtio/mmio.h"
 #include "vmm/base/bits.h"
 #include "vmm/base/log.h"
 
@@ -51,11 +50,6 @@ void virtio_init(struct virtio_dev *v, const struct device_ops *device_ops,
 void virtio_fini(struct virtio_dev *v)
 {
 	pthread_mutex_destroy(&v->lock);
-}
-
-int virtio_attach(struct virtio_dev *v, struct err *e)
-{
-	return virtio_mmio_attach(v, v->env, e);
 }
 
 int virtio_describe(const struct device *d, struct fdt_list *list)

@@ -1,7 +1,8 @@
 /*
  * A virtio device (virtio 1.2, section 2), whatever its kind and whatever its transport: features,
  * the status machine, queues, configuration space. Between a kind (struct virtio_ops: block, rng)
- * above and a transport (struct virtio_transport_ops: mmio) below; neither knows the other.
+ * above and a transport (struct virtio_transport_ops: mmio) below; neither knows the other, and
+ * nothing here knows either (transport.c chooses).
  *
  * Threads: vCPU threads come in through the transport's registers, the VMM thread does the queue
  * work. One mutex per device guards all of struct virtio_dev and of the struct it is embedded in,
@@ -91,9 +92,6 @@ struct virtio_dev {
 void virtio_init(struct virtio_dev *v, const struct device_ops *device_ops,
 		 const struct virtio_ops *ops, const struct device_env *env, uint64_t features);
 void virtio_fini(struct virtio_dev *v);
-
-/* Gives the device a transport. All or nothing. */
-int virtio_attach(struct virtio_dev *v, struct err *e);
 
 /* The device_ops of every virtio device, through its transport. */
 int virtio_describe(const struct device *d, struct fdt_list *list);

@@ -308,13 +308,13 @@ static int connect_all(struct virtio_mmio *m, struct err *e)
 	return rc;
 }
 
-int virtio_mmio_attach(struct virtio_dev *v, const struct device_env *env, struct err *e)
+int virtio_mmio_attach(struct virtio_dev *v, struct err *e)
 {
 	struct virtio_mmio *m = calloc(1, sizeof(*m));
 	if (!m)
 		return err_set_os(e, -ENOMEM, "Cannot make a virtio device");
 	m->v = v;
-	m->env = env;
+	m->env = v->env;
 	for (unsigned int i = 0; i < VIRTIO_QUEUES_MAX; i++)
 		init_kick(&m->kick[i], m, i);
 	int rc = connect_all(m, e);

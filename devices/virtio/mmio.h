@@ -8,6 +8,6 @@
  * Takes a window from the bus, a GSI and an eventfd per queue, and becomes v's transport. All or
  * nothing. VMM thread, before vCPUs run.
  */
-int virtio_mmio_attach(struct virtio_dev *v, const struct device_env *env, struct err *e);
+int virtio_mmio_attach(struct virtio_dev *v, struct err *e);
 
 #endif

@@ -12,6 +12,7 @@
 
 #include "devices/rng.h"
 #include "devices/virtio/device.h"
+#include "devices/virtio/transport.h"
 #include "fakes/virtq_driver.h"
 
 #define RINGS   GUEST_RAM
