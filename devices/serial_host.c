@@ -18,7 +18,6 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <termios.h>
@@ -27,6 +26,7 @@
 #include "devices/serial.h"
 #include "vmm/base/bits.h"
 #include "vmm/base/cleanup.h"
+#include "vmm/base/io.h"
 #include "vmm/base/log.h"
 
 enum { LAST_WORDS_ROUNDS = 10, LAST_WORDS_ROUND_MS = 50 };
@@ -38,14 +38,6 @@ struct serial_metrics *serial_metrics(void)
 	return &metrics;
 }
 
-/* A new description of what `fd` refers to, non-blocking; or -1. */
-static int reopen(int fd, int access_mode)
-{
-	char path[32];
-	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd); /* fits any int */
-	return open(path, access_mode | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-}
-
 static void sink_open_stdout(struct serial_sink *k)
 {
 	struct stat st;
@@ -54,7 +46,7 @@ static void sink_open_stdout(struct serial_sink *k)
 	k->fd = STDOUT_FILENO;
 	if (S_ISREG(st.st_mode))
 		return; /* never blocks, and its offset must stay shared with our log lines */
-	int fd = reopen(STDOUT_FILENO, O_WRONLY);
+	int fd = io_reopen(STDOUT_FILENO, O_WRONLY);
 	if (fd >= 0) {
 		k->fd = fd;
 		k->is_owned = true;
@@ -220,7 +212,7 @@ int serial_source_open(bool *ret_owned)
 	}
 	if (is_tty)
 		terminal_make_raw();
-	int fd = reopen(STDIN_FILENO, O_RDONLY);
+	int fd = io_reopen(STDIN_FILENO, O_RDONLY);
 	*ret_owned = fd >= 0;
 	return fd >= 0 ? fd : STDIN_FILENO;
 }

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -222,6 +223,35 @@ Test(io, pwrite_is_read_back_and_touches_nothing_else)
 	cr_expect_eq(io_pwrite_full(fd, "end", 3, 1000), 0);
 	cr_expect_eq(io_pread_full(fd, buf, sizeof(buf), 0), 1003);
 	(void)close(fd);
+}
+
+/* --- a description of one's own ----------------------------------------------------------------- */
+
+Test(io, reopened_descriptor_is_non_blocking_and_the_first_is_not)
+{
+	char byte;
+	int pipe_fd[2];
+	cr_assert_eq(pipe2(pipe_fd, O_CLOEXEC), 0);
+	int own = io_reopen(pipe_fd[0], O_RDONLY);
+	cr_assert_geq(own, 0);
+	cr_expect_eq(read(own, &byte, 1), -1);
+	cr_expect_eq(errno, EAGAIN, "it does not block");
+	cr_expect_not(fcntl(pipe_fd[0], F_GETFL) & O_NONBLOCK, "others that share it still do");
+	cr_expect_eq(write(pipe_fd[1], "x", 1), 1);
+	cr_expect_eq(read(own, &byte, 1), 1, "it is the same pipe");
+	(void)close(own);
+	(void)close(pipe_fd[0]);
+	(void)close(pipe_fd[1]);
+}
+
+Test(io, descriptor_that_is_closed_or_a_socket_is_not_reopened)
+{
+	int pair[2];
+	cr_expect_eq(io_reopen(-1, O_RDONLY), -ENOENT);
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	cr_expect_eq(io_reopen(pair[0], O_WRONLY), -ENXIO);
+	(void)close(pair[0]);
+	(void)close(pair[1]);
 }
 
 /* --- eventfds --------------------------------------------------------------------------------- */

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -68,6 +69,14 @@ int io_pwrite_full(int fd, const void *buf, size_t len, uint64_t offset)
 		done += (size_t)n;
 	}
 	return 0;
+}
+
+int io_reopen(int fd, int access_mode)
+{
+	char path[32];
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd); /* fits any int */
+	int own = open(path, access_mode | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	return own < 0 ? -errno : own;
 }
 
 int io_event_signal(int fd)

@@ -1,4 +1,4 @@
-/* Whole reads and writes; EINTR and short transfers are dealt with here, once. */
+/* Whole reads and writes: EINTR and short transfers are dealt with here, once; eventfds; files. */
 #ifndef WICK_BASE_IO_H
 #define WICK_BASE_IO_H
 
@@ -6,6 +6,13 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+
+/*
+ * One more open file description, non-blocking, of what `fd` refers to, by /proc. Its own, because
+ * O_NONBLOCK belongs to the description and so would hit everybody who shares `fd`'s. `access_mode`:
+ * O_RDONLY, O_WRONLY. Returns a descriptor or -errno (no /proc, a socket, another user's terminal).
+ */
+int io_reopen(int fd, int access_mode);
 
 /* Reads until `len` bytes or end of file. Returns the number of bytes, or -errno. */
 ssize_t io_read_full(int fd, void *buf, size_t len);

@@ -24,6 +24,7 @@
 #include "vmm/base/bits.h"
 #include "vmm/base/cleanup.h"
 #include "vmm/base/clock.h"
+#include "vmm/base/io.h"
 #include "vmm/base/metric.h"
 
 enum { LINE_MAX_BYTES = 2048, LIMIT_LINES = 10 };
@@ -68,15 +69,15 @@ static struct {
 static _Thread_local char thread_name[16] = "main";
 
 /*
- * stdout as a description of our own, non-blocking; -1 where it cannot be had (no /proc, a socket, another
- * user's terminal) or is not wanted: a file never blocks and keeps the offset that others write at, too.
+ * stdout as a description of our own, non-blocking; negative where it cannot be had or is not wanted: a
+ * file never blocks and keeps the offset that others write at, too.
  */
 static int reopen_stdout(void)
 {
 	struct stat st;
 	if (fstat(STDOUT_FILENO, &st) < 0 || (!S_ISFIFO(st.st_mode) && !S_ISCHR(st.st_mode)))
 		return -1;
-	return open("/proc/self/fd/1", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	return io_reopen(STDOUT_FILENO, O_WRONLY);
 }
 
 void log_init(const char *id)
