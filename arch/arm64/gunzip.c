@@ -13,6 +13,8 @@ enum {
 	GZIP_ONLY = 16 + MAX_WBITS, /* zlib: a gzip wrapper and no other, the largest window */
 };
 
+#define PADDING_MAX (16 * MIB)
+
 int gunzip_init(struct gunzip *g, int fd, uint64_t size, struct err *e)
 {
 	*g = (struct gunzip){ .fd = fd, .size = size };
@@ -91,7 +93,9 @@ int gunzip_finish(struct gunzip *g, struct err *e)
 		return (int)n;
 	if (n > 0)
 		return err_set(e, -E2BIG, "has more data than fits");
-	for (;;) {
+	/* Bounded: a sparse file can be padded for hours of reading. */
+	const uint64_t end = g->offset - g->z.avail_in;
+	while (g->offset - end <= PADDING_MAX) {
 		for (uInt i = 0; i < g->z.avail_in; i++) {
 			if (g->z.next_in[i])
 				return err_set(
@@ -105,4 +109,6 @@ int gunzip_finish(struct gunzip *g, struct err *e)
 		if (rc)
 			return rc;
 	}
+	return err_set(e, -EINVAL, "has more than %llu MiB of zeros behind the gzip data",
+		       (unsigned long long)(PADDING_MAX / MIB));
 }

@@ -26,7 +26,7 @@ void gunzip_fini(struct gunzip *g);
 ssize_t gunzip_read(struct gunzip *g, void *buf, size_t len, struct err *e);
 
 /*
- * After the last byte: is this really the end? Zero bytes behind the stream are padding and fine;
+ * After the last byte: is this really the end? Zero bytes behind the stream are padding, 16 MiB at most;
  * anything else, a second gzip member too, is refused: it would be silently left out.
  */
 int gunzip_finish(struct gunzip *g, struct err *e);

@@ -84,6 +84,23 @@ ParameterizedTest(struct gzip_case *c, gunzip, gzip_is_checked_to_its_end)
 	boot_rig_fini(&r);
 }
 
+/* Sparse, it costs nothing on disk; read to its end, it holds the VMM thread, and so the API, for hours. */
+Test(gunzip, a_file_that_is_endless_behind_its_data_is_refused, .timeout = 30)
+{
+	const struct image_spec spec = { 0, 0x60000, 0, 0x50000 };
+	struct boot_rig r;
+	size_t n;
+	boot_rig_init(&r, 128);
+	uint8_t *image = boot_make_image(&spec), *gz = boot_gzip_of(image, spec.file_size, &n);
+	int fd = boot_file_of(gz, n);
+	cr_assert_eq(ftruncate(fd, (off_t)(4096 * GIB)), 0);
+	cr_expect_eq(boot_rig_load(&r, fd, -1), -EINVAL, "%s", r.err.text);
+	boot_expect_words(&r, "MiB of zeros behind the gzip data");
+	free(image);
+	free(gz);
+	boot_rig_fini(&r);
+}
+
 Test(gunzip, every_prefix_of_a_gzip_file_is_refused)
 {
 	const struct image_spec spec = { 0, 0x60000, 0, 200 };
