@@ -3,7 +3,8 @@
  * on the VMM thread, under the device's lock, straight between the disk and guest memory.
  *
  * Beyond Firecracker's features it offers SEG_MAX and indirect descriptors, so that a guest's 128
- * KiB read stays one request, and BLK_SIZE, so that its sector size is no guess.
+ * KiB read stays one request, SIZE_MAX, which bounds one, and BLK_SIZE, so that its sector size is
+ * no guess.
  */
 #include "devices/block/block.h"
 
@@ -24,7 +25,14 @@
 
 enum { QUEUE_SIZE = 256, SEG_MAX = QUEUE_SIZE - 2 /* header and status take one each */ };
 
-/* The configuration space up to blk_size; size_max and geometry are not offered and read 0. */
+/*
+ * One request is served in one go, and API, pause and other devices wait for it. Its descriptors may all name the same
+ * memory, so no guest is too small to ask for 4 GiB; honest drivers stay below SEG_MAX times SIZE_MAX, half the limit.
+ */
+#define SIZE_MAX_BYTES    (128 * KIB)
+#define REQUEST_BYTES_MAX (64 * MIB)
+
+/* The configuration space up to blk_size; geometry is not offered and reads 0. */
 #define CONFIG_SIZE offsetof(struct virtio_blk_config, physical_block_exp)
 
 struct blk {
@@ -45,16 +53,16 @@ static struct blk *to_blk(struct virtio_dev *v)
 	return container_of(v, struct blk, virtio);
 }
 
-/* Does the data lie on the disk, in whole sectors? */
-static bool is_on_disk(const struct blk *b, uint64_t sector, uint64_t bytes)
+/* Does the data lie on the disk, in whole sectors, and is it not too much? */
+static bool can_transfer(const struct blk *b, uint64_t sector, uint64_t bytes)
 {
-	return bytes % SECTOR_SIZE == 0 &&
+	return bytes % SECTOR_SIZE == 0 && bytes <= REQUEST_BYTES_MAX &&
 	       range_fits(sector, bytes >> SECTOR_SHIFT, disk_nsectors(b->disk));
 }
 
 static int do_read(struct blk *b, const struct request *r, struct chain *c)
 {
-	return is_on_disk(b, r->sector, c->writable.bytes)
+	return can_transfer(b, r->sector, c->writable.bytes)
 		       ? disk_read(b->disk, &c->writable, r->sector)
 		       : -EINVAL;
 }
@@ -63,7 +71,7 @@ static int do_write(struct blk *b, const struct request *r, struct chain *c)
 {
 	if (b->is_read_only)
 		return -EROFS;
-	return is_on_disk(b, r->sector, c->readable.bytes)
+	return can_transfer(b, r->sector, c->readable.bytes)
 		       ? disk_write(b->disk, &c->readable, r->sector)
 		       : -EINVAL;
 }
@@ -171,6 +179,7 @@ static void fill_config(struct blk *b)
 	uint8_t *config = b->virtio.config;
 
 	store_le64(config + offsetof(struct virtio_blk_config, capacity), disk_nsectors(b->disk));
+	store_le32(config + offsetof(struct virtio_blk_config, size_max), SIZE_MAX_BYTES);
 	store_le32(config + offsetof(struct virtio_blk_config, seg_max), SEG_MAX);
 	store_le32(config + offsetof(struct virtio_blk_config, blk_size), SECTOR_SIZE);
 }
@@ -198,7 +207,8 @@ static int blk_create(const struct device_env *env, const void *config, struct d
 	b->can_flush = c->cache_type == BLOCK_CACHE_WRITEBACK; /* absent reads as Unsafe */
 	memcpy(b->drive_id, c->drive_id, sizeof(b->drive_id));
 	virtio_init(&b->virtio, &block_device_ops, &blk_virtio_ops, env,
-		    BIT64(VIRTIO_BLK_F_SEG_MAX) | BIT64(VIRTIO_BLK_F_BLK_SIZE) |
+		    BIT64(VIRTIO_BLK_F_SIZE_MAX) | BIT64(VIRTIO_BLK_F_SEG_MAX) |
+			    BIT64(VIRTIO_BLK_F_BLK_SIZE) |
 			    (b->is_read_only ? BIT64(VIRTIO_BLK_F_RO) : 0) |
 			    (b->can_flush ? BIT64(VIRTIO_BLK_F_FLUSH) : 0));
 

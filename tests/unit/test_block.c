@@ -140,7 +140,10 @@ struct offer_case {
 
 ParameterizedTestParameters(block, features)
 {
-	enum { BASE = 1 << VIRTIO_BLK_F_SEG_MAX | 1 << VIRTIO_BLK_F_BLK_SIZE | 0x30000000 };
+	enum {
+		BASE = 1 << VIRTIO_BLK_F_SIZE_MAX | 1 << VIRTIO_BLK_F_SEG_MAX |
+		       1 << VIRTIO_BLK_F_BLK_SIZE | 0x30000000
+	};
 	static struct offer_case cases[] = {
 		{ "cache type not given", false, 0, BASE },
 		{ "Unsafe", false, BLOCK_CACHE_UNSAFE, BASE },
@@ -475,6 +478,44 @@ Test(block, more_bytes_than_a_batch_may_hold_are_served_in_several)
 		virtq_offer(&r.q, 0);
 	machine_kick(&r.m, 0);
 	cr_expect_eq(virtq_used_idx(&r.q), 7);
+	rig_fini(&r);
+}
+
+/*
+ * Descriptors may all name the same bytes, so that a small guest can ask for 4 GiB at once: the VMM thread, and with it
+ * the API, would be busy for that long. size_max and seg_max keep honest drivers far below the limit.
+ */
+Test(block, a_request_of_more_than_64_mib_fails_at_once)
+{
+	static const struct {
+		const char *claim;
+		uint32_t type;
+		uint16_t segs; /* of 16 MiB */
+		uint8_t want;
+	} rows[] = {
+		{ "a read of 64 MiB", IN, 4, OK },
+		{ "a read of more", IN, 5, IOERR },
+		{ "a read of nearly 4 GiB", IN, 254, IOERR },
+		{ "a write of more", OUT, 5, IOERR },
+	};
+	struct rig r;
+	file_init(&r, (off_t)(4 * GIB));
+	plug(&r);
+	cr_expect_leq(machine_read(&r.m, VIRTIO_MMIO_CONFIG + 8) *
+			      (uint64_t)machine_read(&r.m, VIRTIO_MMIO_CONFIG + 12),
+		      64 * MIB, "what is offered is served");
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		const uint16_t n = rows[i].segs, direction = rows[i].type == OUT ? 0 : WRITE;
+		put_header(&r, rows[i].type, 0);
+		virtq_desc(&r.q, 0, DESC(HEADER, 16, NEXT, 1));
+		for (uint16_t k = 1; k <= n; k++)
+			virtq_desc(&r.q, k,
+				   DESC(GUEST_RAM + 16 * MIB, 16 * MIB, NEXT | direction, k + 1));
+		virtq_desc(&r.q, n + 1, DESC(STATUS, 1, WRITE, 0));
+		(void)run(&r); /* its length is another test's */
+		cr_expect_eq(*at(&r, STATUS), rows[i].want, "%s", rows[i].claim);
+	}
+	cr_expect_eq(lseek(r.fd, 0, SEEK_DATA), -1, "nothing was written");
 	rig_fini(&r);
 }
 
