@@ -29,6 +29,9 @@ static const struct fatal_signal {
 	{ SIGILL, EXIT_CODE_SIGILL },
 };
 
+/* These end us as by default, once the terminal is back. (SIGKILL is beyond anybody.) */
+static const int terminating_signals[] = { SIGTERM, SIGINT, SIGQUIT, SIGABRT, SIGTRAP, SIGFPE };
+
 /* Appends text and a decimal number; `out` has room for any line made here. */
 static char *put_text(char *out, const char *text)
 {
@@ -120,7 +123,7 @@ static void on_terminate(int number, siginfo_t *info, void *context)
 	(void)info;
 	(void)context;
 	serial_restore_terminal();
-	if (getpid() == 1)
+	if (getpid() == 1 && (number == SIGTERM || number == SIGINT))
 		_exit(EXIT_CODE_OK);
 	(void)raise(number); /* blocked until this handler returns, delivered then */
 }
@@ -137,9 +140,7 @@ int signals_install(struct err *e)
 	int rc = install(SIGPIPE, on_pipe, SA_RESTART);
 	for (size_t i = 0; rc == 0 && i < ARRAY_SIZE(fatal_signals); i++)
 		rc = install(fatal_signals[i].number, on_fatal, 0);
-	if (rc == 0)
-		rc = install(SIGTERM, on_terminate, SA_RESETHAND);
-	if (rc == 0)
-		rc = install(SIGINT, on_terminate, SA_RESETHAND);
+	for (size_t i = 0; rc == 0 && i < ARRAY_SIZE(terminating_signals); i++)
+		rc = install(terminating_signals[i], on_terminate, SA_RESETHAND);
 	return rc < 0 ? err_set_os(e, rc, "Failed to register signal handlers") : 0;
 }

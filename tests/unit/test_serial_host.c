@@ -4,6 +4,7 @@
  * thread is the vCPU.
  */
 #include <criterion/criterion.h>
+#include <sys/wait.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pty.h>
@@ -21,6 +22,7 @@
 #include "vmm/base/bits.h"
 #include "vmm/base/clock.h"
 #include "vmm/base/log.h"
+#include "vmm/signals.h"
 
 enum { SINK_BYTES = 16384 };
 
@@ -381,4 +383,43 @@ Test(serial_host, keys_reach_the_guest_untouched_and_its_answer_the_screen)
 	cr_expect_eq(test_read_within(p.master, buf, sizeof(buf), 4), 4);
 	cr_expect_str_eq(buf, "~ # ", "and no echo before it");
 	serial_rig_fini(&r);
+}
+
+/* --- ways out ----------------------------------------------------------------------------------- */
+
+/* A child whose UART has made the terminal raw, with the monitor's signal handlers; says when it is so far. */
+static _Noreturn void be_raw(int ready)
+{
+	struct serial_rig r;
+	serial_rig_init(&r, NULL);
+	if (signals_install(&r.err) < 0 || write(ready, "x", 1) != 1)
+		_exit(98);
+	for (;;)
+		(void)pause();
+}
+
+Test(serial_host, every_signal_that_ends_the_process_gives_the_terminal_back)
+{
+	static const int numbers[] = { SIGTERM, SIGINT, SIGQUIT, SIGABRT, SIGTRAP, SIGFPE, SIGSEGV,
+				       SIGBUS,  SIGILL, SIGHUP,  SIGSYS,  SIGXCPU, SIGXFSZ };
+	struct pty p;
+	pty_as_stdio(&p);
+	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
+		struct termios raw;
+		int ready[2], status;
+		char byte, claim[32];
+		cr_assert_eq(pipe(ready), 0);
+		pid_t pid = fork();
+		cr_assert_geq(pid, 0);
+		if (pid == 0)
+			be_raw(ready[1]);
+		cr_assert_eq(read(ready[0], &byte, 1), 1);
+		cr_assert_eq(tcgetattr(STDIN_FILENO, &raw), 0);
+		cr_expect_eq(raw.c_lflag & ICANON, 0, "it is raw before");
+		cr_assert(kill(pid, numbers[i]) == 0 && waitpid(pid, &status, 0) == pid);
+		(void)snprintf(claim, sizeof(claim), "after signal %d", numbers[i]);
+		expect_mode(&p.before, claim);
+		(void)close(ready[0]);
+		(void)close(ready[1]);
+	}
 }

@@ -222,7 +222,7 @@ static void wait_until_ready(struct child *c)
 
 Test(signals, sigterm_and_sigint_kill_as_by_default)
 {
-	static const int numbers[] = { SIGTERM, SIGINT };
+	static const int numbers[] = { SIGTERM, SIGINT, SIGQUIT, SIGABRT, SIGTRAP, SIGFPE };
 	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
 		struct child c;
 		child_start(&c, wait_for_a_signal, 0);
